@@ -1,0 +1,1 @@
+//! What an application author imports: the gateway client.

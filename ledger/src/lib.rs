@@ -1,0 +1,1 @@
+//! What is on disk: blocks, versioned state, MVCC, commit, recovery.

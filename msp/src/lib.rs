@@ -1,0 +1,1 @@
+//! Who may act: certificates, identities, signatures, policies; test and development authorities.

@@ -1,0 +1,1 @@
+//! Broadcast, block cutter, Raft consenter, deliver.

@@ -1,0 +1,1 @@
+//! Gateway, endorser, chaincode host, validator, committer, deliver.
