@@ -1,0 +1,1 @@
+//! A channel this peer has joined.

@@ -1,0 +1,1 @@
+//! From a delivered block to a committed one.

@@ -1,0 +1,1 @@
+//! Takes a channel's blocks from its orderers and verifies each.

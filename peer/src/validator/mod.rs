@@ -1,0 +1,1 @@
+//! Stage one of validation: signatures and endorsement policies.
