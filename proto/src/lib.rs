@@ -1,5 +1,35 @@
-//! The wire: every message, and every byte string that is hashed or signed.
+//! The wire: every message that crosses a boundary, and every byte string that is
+//! hashed or signed.
+//!
+//! The messages are generated from the `.proto` files beside this crate and stand in
+//! one module per package (`common`, `protos`, `gateway`, …). Beside them stand typed
+//! functions, one module per noun, for the places where bytes and not values decide:
+//! transaction ids, proposal hashes, signing inputs, block hashes, commit hashes.
+//!
+//! This crate knows nothing of files, sockets, certificates or state. Decoding drops
+//! unknown fields, so whoever hashes or verifies keeps the bytes as they arrived.
+//!
+//! Read next: [`envelope`], then [`proposal`] and [`transaction`], then [`block`].
 
-#![allow(missing_docs)]
+mod generated {
+    #![expect(missing_docs, reason = "the .proto files carry the comments")]
+    include!(concat!(env!("OUT_DIR"), "/wire.rs"));
+}
 
-include!(concat!(env!("OUT_DIR"), "/wire.rs"));
+pub use generated::*;
+
+pub mod hash;
+pub mod varint;
+
+pub mod envelope;
+pub mod proposal;
+pub mod transaction;
+pub mod tx_id;
+
+pub mod composite_key;
+pub mod range_query;
+pub mod read_write_set;
+
+pub mod block;
+pub mod commit_hash;
+pub mod config;
