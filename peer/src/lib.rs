@@ -11,28 +11,15 @@
 //! path of a proposal; `run` constructs and connects, and decides nothing.
 
 pub mod settings;
-
 pub mod channel;
-
 pub mod gateway;
-
 pub mod endorser;
-
 pub mod chaincode;
-
 pub mod lifecycle;
-
 pub mod cscc;
-
 pub mod deliver_client;
-
 pub mod validator;
-
 pub mod committer;
-
 pub mod commits;
-
 pub mod access;
-
 pub mod run;
-

@@ -1,1 +1,0 @@
-//! Takes a channel's blocks from its orderers and verifies each.

@@ -1,0 +1,206 @@
+//! Takes a channel's blocks from its orderers, verifies each and hands it on.
+//!
+//! It speaks Fabric's `orderer.AtomicBroadcast/Deliver`: a signed request that
+//! starts at the ledger's height and never ends. Endpoints come from the
+//! configuration in force; when one fails, the next is asked, and after a round
+//! of failures the client waits a little. It judges the chain and the orderers'
+//! signatures (`chain`), never a transaction: that is `validator`.
+
+mod backoff;
+mod chain;
+mod endpoints;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use ripstop_msp::SigningIdentity;
+use ripstop_node::transport::{Dialer, MESSAGE_BYTES_MAX};
+use ripstop_proto::block;
+use ripstop_proto::common::{Block, Envelope, Status};
+use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
+use ripstop_proto::orderer::deliver_response;
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::channel::Channel;
+
+pub use backoff::Backoff;
+pub use chain::{BadBlock, Tip, verify};
+pub use endpoints::{Endpoint, endpoints, seek_from};
+
+/// How long one endpoint may take to accept a connection and the request.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Follows the orderers of one channel.
+pub struct DeliverClient {
+    channel: Arc<Channel>,
+    identity: Arc<SigningIdentity>,
+    dialer: Arc<Dialer>,
+    backoff: Backoff,
+    random: StdRng,
+}
+
+/// Why an orderer is left for another.
+#[derive(Debug, thiserror::Error)]
+enum Left {
+    #[error("cannot connect: {0}")]
+    Connect(Box<dyn std::error::Error + Send + Sync>),
+    #[error("no answer to the request for blocks within {} s", CONNECT_TIMEOUT.as_secs())]
+    Silent,
+    #[error("the request for blocks cannot be signed: {0}")]
+    Sign(Box<dyn std::error::Error + Send + Sync>),
+    #[error("the stream broke: {0}")]
+    Stream(#[from] tonic::Status),
+    #[error("the orderer ended the stream with status {0}")]
+    Status(&'static str),
+    #[error("the orderer ended the stream")]
+    Ended,
+    #[error("the orderer sent a message that is neither block nor status")]
+    Empty,
+    #[error("refused the block: {0}")]
+    BadBlock(#[from] BadBlock),
+    #[error("the verification did not end: {0}")]
+    Verification(#[from] tokio::task::JoinError),
+}
+
+/// The receiver of blocks is gone, or the peer shuts down.
+struct Done;
+
+impl DeliverClient {
+    /// A client that chooses endpoints and waiting times by `seed`.
+    pub fn new(
+        channel: Arc<Channel>,
+        identity: Arc<SigningIdentity>,
+        dialer: Arc<Dialer>,
+        backoff: Backoff,
+        seed: u64,
+    ) -> Self {
+        Self { channel, identity, dialer, backoff, random: StdRng::seed_from_u64(seed) }
+    }
+
+    /// Sends verified blocks from the ledger's height on, in order and without gap,
+    /// until `shutdown` or until nobody receives them any more.
+    pub async fn run(mut self, delivered_blocks: mpsc::Sender<Block>, shutdown: CancellationToken) {
+        let mut tip = match Tip::of(self.channel.ledger()) {
+            Ok(tip) => tip,
+            Err(error) => {
+                tracing::error!(channel = self.channel.id(), "cannot read the last block: {error}");
+                return;
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.follow_orderers(&mut tip, &delivered_blocks) => {}
+        }
+    }
+
+    /// Round after round over the endpoints; ends when nobody receives blocks.
+    async fn follow_orderers(&mut self, tip: &mut Tip, delivered_blocks: &mpsc::Sender<Block>) {
+        while !delivered_blocks.is_closed() {
+            let mut endpoints = endpoints(&self.channel.config());
+            if endpoints.is_empty() {
+                tracing::error!(channel = self.channel.id(), "the configuration names no orderer endpoint");
+            }
+            endpoints.shuffle(&mut self.random);
+            for endpoint in &endpoints {
+                let next_number = tip.next_number;
+                let Err(left) = self.follow(endpoint, tip, delivered_blocks).await else { return };
+                tracing::warn!(
+                    channel = self.channel.id(),
+                    orderer = endpoint.address,
+                    next_block = tip.next_number,
+                    "leaving the orderer: {left}"
+                );
+                if tip.next_number > next_number {
+                    self.backoff.reset();
+                }
+            }
+            tokio::time::sleep(self.backoff.next(&mut self.random)).await;
+        }
+    }
+
+    /// Takes blocks from one orderer until something is wrong with it. `Ok` means
+    /// that nobody receives blocks any more.
+    async fn follow(
+        &self,
+        endpoint: &Endpoint,
+        tip: &mut Tip,
+        delivered_blocks: &mpsc::Sender<Block>,
+    ) -> Result<(), Left> {
+        let opening = self.open(endpoint, tip.next_number);
+        let mut answers = tokio::time::timeout(CONNECT_TIMEOUT, opening).await.map_err(|_| Left::Silent)??;
+        tracing::info!(
+            channel = self.channel.id(),
+            orderer = endpoint.address,
+            next_block = tip.next_number,
+            "following the orderer"
+        );
+        while let Some(answer) = answers.next().await {
+            let block = match answer?.r#type.ok_or(Left::Empty)? {
+                deliver_response::Type::Block(block) => block,
+                deliver_response::Type::Status(status) => return Err(Left::Status(name_of(status))),
+            };
+            let (block, next_tip) = self.verified(block, *tip).await?;
+            let is_config = block::is_config(&block);
+            if delivered_blocks.send(block).await.is_err() {
+                return Ok(());
+            }
+            *tip = next_tip;
+            if is_config && !self.committed(tip.next_number).await {
+                return Ok(());
+            }
+        }
+        Err(Left::Ended)
+    }
+
+    async fn open(
+        &self,
+        endpoint: &Endpoint,
+        next_number: u64,
+    ) -> Result<tonic::Streaming<ripstop_proto::orderer::DeliverResponse>, Left> {
+        let request = self.request(next_number)?;
+        let connection = self
+            .dialer
+            .connect(&endpoint.address, &endpoint.tls_roots_pem)
+            .await
+            .map_err(|error| Left::Connect(error.into()))?;
+        let mut client = AtomicBroadcastClient::new(connection).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        // The request side stays open: an orderer may take its end for ours.
+        let requests = tokio_stream::once(request).chain(tokio_stream::pending());
+        Ok(client.deliver(requests).await?.into_inner())
+    }
+
+    fn request(&self, next_number: u64) -> Result<Envelope, Left> {
+        seek_from(
+            self.channel.id(),
+            next_number,
+            &self.identity,
+            self.dialer.client_certificate_hash(),
+            rand::random(),
+            SystemTime::now(),
+        )
+        .map_err(|error| Left::Sign(error.into()))
+    }
+
+    /// Verifies off the runtime's threads: a block's hashes cover megabytes.
+    async fn verified(&self, block: Block, tip: Tip) -> Result<(Block, Tip), Left> {
+        let config = self.channel.config();
+        let verification = move || verify(&block, &tip, &config).map(|next_tip| (block, next_tip));
+        Ok(tokio::task::spawn_blocking(verification).await??)
+    }
+
+    /// Waits until the ledger has reached `height`, since the block after a
+    /// configuration block is signed under the new configuration.
+    async fn committed(&self, height: u64) -> bool {
+        let mut heights = self.channel.ledger().heights();
+        heights.wait_for(|reached| *reached >= height).await.is_ok()
+    }
+}
+
+fn name_of(status: i32) -> &'static str {
+    Status::try_from(status).map_or("unknown", |status| status.as_str_name())
+}

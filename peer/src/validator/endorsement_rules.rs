@@ -1,0 +1,209 @@
+//! Which rule governs a written key, and what the rule demands.
+//!
+//! A rule is an endorsement policy with the place it comes from: the definition of
+//! a chaincode, one of its collections, an organization's implicit collection, or
+//! the channel's policy for `_lifecycle`. Rules are read from the state before the
+//! block and from the configuration in force, once per block and namespace.
+//! It does not know what a signature is: `endorsers` tells who validly signed.
+//! Sources: Fabric `core/common/validation/statebased/v20.go`,
+//! `core/chaincode/lifecycle/deployedcc_infoprovider.go`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use prost::Message;
+use ripstop_channel::{ChannelConfig, ResolvedPolicy};
+use ripstop_ledger::StateView;
+use ripstop_proto::common::{
+    MspPrincipal, MspRole, SignaturePolicy, SignaturePolicyEnvelope, msp_principal, msp_role, signature_policy,
+};
+use ripstop_proto::protos::{
+    ApplicationPolicy, TxValidationCode, application_policy, collection_config,
+};
+
+use super::endorsers::Endorsers;
+use super::refused::Refused;
+use super::{Halt, Stop};
+use crate::lifecycle::definition::{self, Definition, LIFECYCLE_ENDORSEMENT};
+use crate::lifecycle::{self, implicit_collection};
+
+/// The only validation plugin there is: this validator.
+const PLUGIN: &str = "vscc";
+
+/// The rules of every namespace that a block touches.
+pub(super) struct EndorsementRules<'a> {
+    config: &'a ChannelConfig,
+    state: &'a StateView,
+    of_namespace: RwLock<HashMap<String, Option<Arc<NamespaceRules>>>>,
+}
+
+/// The rules of one namespace.
+pub(super) struct NamespaceRules {
+    /// Governs public keys and collections without a rule of their own.
+    pub(super) chaincode: Rule,
+    /// By collection; `None` where the chaincode's rule governs.
+    collections: BTreeMap<String, Option<Rule>>,
+}
+
+/// An endorsement policy and how it is called.
+pub(super) struct Rule {
+    /// As `why` prints it.
+    text: String,
+    /// A policy that cannot be resolved is one that nobody satisfies.
+    policy: Result<ResolvedPolicy, String>,
+}
+
+impl<'a> EndorsementRules<'a> {
+    pub(super) fn new(config: &'a ChannelConfig, state: &'a StateView) -> Self {
+        Self { config, state, of_namespace: RwLock::default() }
+    }
+
+    /// The rules of `namespace`; a namespace without definition refuses the transaction.
+    pub(super) fn of_namespace(&self, namespace: &str) -> Result<Arc<NamespaceRules>, Stop> {
+        let known = self.of_namespace.read().get(namespace).cloned();
+        let rules = match known {
+            Some(rules) => rules,
+            None => {
+                let rules = self.read(namespace)?.map(Arc::new);
+                self.of_namespace.write().insert(namespace.to_owned(), rules.clone());
+                rules
+            }
+        };
+        rules.ok_or_else(|| {
+            Refused::new(
+                TxValidationCode::InvalidChaincode,
+                format!("chaincode {namespace:?} has no usable definition on this channel"),
+            )
+            .at(namespace, None, &[])
+            .into()
+        })
+    }
+
+    fn read(&self, namespace: &str) -> Result<Option<NamespaceRules>, Halt> {
+        if namespace == lifecycle::NAMESPACE {
+            let chaincode = lifecycle_rule(self.config);
+            return Ok(Some(NamespaceRules { chaincode, collections: self.implicit_collections() }));
+        }
+        let Some(definition) = definition::committed(self.state, namespace).map_err(Halt::ledger)? else {
+            return Ok(None);
+        };
+        if definition.validation_plugin.is_empty() || definition.validation_parameter.is_empty() {
+            return Ok(None);
+        }
+        if definition.validation_plugin != PLUGIN {
+            return Err(Halt::UnknownPlugin { namespace: namespace.to_owned(), plugin: definition.validation_plugin });
+        }
+        let mut collections = static_collections(self.config, &definition);
+        collections.extend(self.implicit_collections());
+        Ok(Some(NamespaceRules { chaincode: Rule::new(self.config, &definition.validation_parameter), collections }))
+    }
+
+    fn implicit_collections(&self) -> BTreeMap<String, Option<Rule>> {
+        let Some(application) = self.config.application() else { return BTreeMap::new() };
+        let organizations = application.organizations.iter();
+        organizations
+            .map(|organization| {
+                let rule = implicit_collection_rule(self.config, &organization.name, &organization.msp_id);
+                (implicit_collection::name_of(&organization.msp_id), Some(rule))
+            })
+            .collect()
+    }
+}
+
+impl NamespaceRules {
+    /// The rule that governs one written key; the single place that decides it.
+    pub(super) fn rule_for(&self, namespace: &str, collection: Option<&str>, _key: &[u8]) -> Result<&Rule, Refused> {
+        let Some(collection) = collection else { return Ok(&self.chaincode) };
+        match self.collections.get(collection) {
+            Some(rule) => Ok(rule.as_ref().unwrap_or(&self.chaincode)),
+            None => Err(Refused::by_rule(
+                format!("chaincode {namespace:?} has no collection {collection:?}"),
+                "",
+                Vec::new(),
+            )),
+        }
+    }
+}
+
+impl Rule {
+    /// The rule in a definition: a marshalled `ApplicationPolicy`.
+    fn new(config: &ChannelConfig, application_policy: &[u8]) -> Self {
+        Self {
+            text: describe(application_policy),
+            policy: config.application_policy(application_policy).map_err(|error| error.to_string()),
+        }
+    }
+
+    fn channel(config: &ChannelConfig, path: &str) -> Self {
+        let reference = application_policy::Type::ChannelConfigPolicyReference(path.to_owned());
+        Self::new(config, &ApplicationPolicy { r#type: Some(reference) }.encode_to_vec())
+    }
+
+    fn members(config: &ChannelConfig, needed: usize, msp_ids: &[&str]) -> Self {
+        let policy = application_policy::Type::SignaturePolicy(members_policy(needed, msp_ids));
+        Self::new(config, &ApplicationPolicy { r#type: Some(policy) }.encode_to_vec())
+    }
+
+    /// Whether the endorsers satisfy the rule.
+    pub(super) fn check(&self, config: &ChannelConfig, endorsers: &Endorsers) -> Result<(), Refused> {
+        let refuse =
+            |text: String| Refused::by_rule(text, &self.text, endorsers.msp_ids());
+        let policy = self
+            .policy
+            .as_ref()
+            .map_err(|error| refuse(format!("endorsement policy {} cannot be evaluated: {error}", self.text)))?;
+        policy.evaluate_identities(config, &endorsers.identities).map_err(|failure| {
+            refuse(format!("endorsement policy {} is not satisfied: {failure}; {}", self.text, endorsers.describe()))
+        })
+    }
+}
+
+/// `_lifecycle` itself: the channel's policy, or a majority of the organizations.
+fn lifecycle_rule(config: &ChannelConfig) -> Rule {
+    if config.policy(LIFECYCLE_ENDORSEMENT).is_some() {
+        return Rule::channel(config, LIFECYCLE_ENDORSEMENT);
+    }
+    let msp_ids: Vec<&str> = config
+        .application()
+        .map(|application| application.organizations.iter().map(|organization| organization.msp_id.as_str()).collect())
+        .unwrap_or_default();
+    Rule::members(config, msp_ids.len() / 2 + 1, &msp_ids)
+}
+
+/// An organization's implicit collection: its own policy, or any of its members.
+fn implicit_collection_rule(config: &ChannelConfig, group: &str, msp_id: &str) -> Rule {
+    let path = format!("/Channel/Application/{group}/Endorsement");
+    if config.policy(&path).is_some() { Rule::channel(config, &path) } else { Rule::members(config, 1, &[msp_id]) }
+}
+
+/// By name; of two collections with one name the first counts.
+fn static_collections(config: &ChannelConfig, definition: &Definition) -> BTreeMap<String, Option<Rule>> {
+    let mut rules = BTreeMap::new();
+    for collection in &definition.collections.config {
+        let Some(collection_config::Payload::StaticCollectionConfig(collection)) = &collection.payload else { continue };
+        rules.entry(collection.name.clone()).or_insert_with(|| {
+            collection.endorsement_policy.as_ref().map(|policy| Rule::new(config, &policy.encode_to_vec()))
+        });
+    }
+    rules
+}
+
+fn members_policy(needed: usize, msp_ids: &[&str]) -> SignaturePolicyEnvelope {
+    let identities = msp_ids.iter().map(|msp_id| MspPrincipal {
+        principal_classification: msp_principal::Classification::Role as i32,
+        principal: MspRole { msp_identifier: (*msp_id).to_owned(), role: msp_role::MspRoleType::Member as i32 }
+            .encode_to_vec()
+            .into(),
+    });
+    let rules = (0..msp_ids.len())
+        .map(|index| SignaturePolicy { r#type: Some(signature_policy::Type::SignedBy(index as i32)) })
+        .collect();
+    SignaturePolicyEnvelope {
+        version: 0,
+        rule: Some(SignaturePolicy {
+            r#type: Some(signature_policy::Type::NOutOf(signature_policy::NOutOf { n: needed as i32, rules })),
+        }),
+        identities: identities.collect(),
+    }
+}
