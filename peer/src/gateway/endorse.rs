@@ -1,0 +1,240 @@
+//! Endorse: collects the endorsements that the policies ask for, and puts the transaction
+//! together that the client then signs.
+//!
+//! The first endorser is a peer of our own organization. Its answer says which chaincodes
+//! and collections the transaction touched, so which policies have to be satisfied; the
+//! rest of the chosen layout is then asked in parallel. Every payload must be the same.
+//! Source of order, codes and texts: Fabric `internal/pkg/gateway/endorse.go`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use ripstop_channel::ChannelConfig;
+use ripstop_proto::gateway::{EndorseRequest, EndorseResponse, ErrorDetail};
+use ripstop_proto::proposal::OpenProposal;
+use ripstop_proto::protos::{ChaincodeInterest, Endorsement, ProposalResponse, SignedProposal};
+use ripstop_proto::transaction;
+use tonic::{Code, Status};
+
+use super::peers::{self, ChannelPeer, channel_peers};
+use super::plan::{self, Layout};
+use super::{Gateway, failure};
+use crate::channel::Channel;
+use crate::lifecycle::definition;
+
+pub(super) const TIMED_OUT: &str = "endorsement timeout expired while collecting endorsements";
+
+impl Gateway {
+    pub(super) async fn endorse_proposal(&self, request: EndorseRequest) -> Result<EndorseResponse, Status> {
+        let signed = request
+            .proposed_transaction
+            .filter(|proposal| !proposal.proposal_bytes.is_empty())
+            .ok_or_else(|| Status::invalid_argument("the proposed transaction must contain a signed proposal"))?;
+        let proposal = OpenProposal::open(signed.proposal_bytes.clone())
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let channel = self.channel(&proposal.channel_header.channel_id)?;
+        let config = channel.config();
+        let channel_peers = channel_peers(&config, &self.endorsers.local);
+        let mut collection = Collection::new(self, &config, signed, channel_peers);
+        if request.endorsing_organizations.is_empty() {
+            collection.collect_by_policy(&channel, &proposal).await?;
+        } else {
+            collection.collect_from(&request.endorsing_organizations).await?;
+        }
+        let (response_payload, endorsements) = collection.finish();
+        let prepared = transaction::assemble(&proposal.proposal, response_payload, endorsements)
+            .map_err(|error| Status::aborted(format!("failed to assemble transaction: {error}")))?;
+        Ok(EndorseResponse { prepared_transaction: Some(prepared) })
+    }
+}
+
+/// The endorsements of one proposal while they come in.
+struct Collection<'a> {
+    gateway: &'a Gateway,
+    config: &'a ChannelConfig,
+    proposal: SignedProposal,
+    /// Peers not asked yet, by organization, in the order to ask them.
+    unasked: BTreeMap<String, VecDeque<ChannelPeer>>,
+    available: Layout,
+    response_payload: Option<Bytes>,
+    endorsements: BTreeMap<String, Vec<Endorsement>>,
+    details: Vec<ErrorDetail>,
+}
+
+impl<'a> Collection<'a> {
+    fn new(
+        gateway: &'a Gateway,
+        config: &'a ChannelConfig,
+        proposal: SignedProposal,
+        channel_peers: Vec<ChannelPeer>,
+    ) -> Self {
+        let available = peers::counts(&channel_peers);
+        let mut unasked: BTreeMap<String, VecDeque<ChannelPeer>> = BTreeMap::new();
+        for peer in channel_peers {
+            unasked.entry(peer.msp_id.clone()).or_default().push_back(peer);
+        }
+        Self {
+            gateway,
+            config,
+            proposal,
+            unasked,
+            available,
+            response_payload: None,
+            endorsements: BTreeMap::new(),
+            details: Vec::new(),
+        }
+    }
+
+    /// One endorsement of each named organization.
+    async fn collect_from(&mut self, organizations: &[String]) -> Result<(), Status> {
+        let missing: Vec<&str> =
+            organizations.iter().map(String::as_str).filter(|msp_id| !self.available.contains_key(*msp_id)).collect();
+        if !missing.is_empty() {
+            let text = format!("failed to find any endorsing peers for org(s): {}", missing.join(", "));
+            return Err(Status::unavailable(text));
+        }
+        let layout = organizations.iter().map(|msp_id| (msp_id.clone(), 1)).collect();
+        self.complete(&[layout]).await
+    }
+
+    /// The first endorsement, then what the policies of the touched chaincodes still need.
+    async fn collect_by_policy(&mut self, channel: &Channel, proposal: &OpenProposal) -> Result<(), Status> {
+        let transient = !proposal.payload.transient_map.is_empty();
+        let own = self.gateway.endorsers.local.msp_id.clone();
+        let interest = self.first_endorsement(&own).await?.interest.unwrap_or_default();
+        let policies = policies(channel, self.config, &interest, &proposal.spec_chaincode_name)?;
+        let layouts = plan::within_reach(plan::common_layouts(&policies), &self.available, Some(&own));
+        if layouts.is_empty() {
+            return Err(Status::failed_precondition(
+                "no combination of peers can be derived which satisfy the endorsement policy: \
+                 no peer combination can satisfy the endorsement policy",
+            ));
+        }
+        let reached = |layout: &Layout| !transient || layout.keys().all(|msp_id| *msp_id == own);
+        let allowed: Vec<Layout> = layouts.iter().filter(|layout| reached(layout)).cloned().collect();
+        if allowed.is_empty() {
+            let others: BTreeSet<&str> =
+                layouts.iter().flat_map(Layout::keys).map(String::as_str).filter(|msp_id| *msp_id != own).collect();
+            return Err(Status::failed_precondition(format!(
+                "requires endorsement from organisation(s) that are not in the distribution policy of the private \
+                 data collection(s): {others:?}; retry specifying trusted endorsing organizations to protect \
+                 transient data"
+            )));
+        }
+        self.complete(&allowed).await
+    }
+
+    async fn first_endorsement(&mut self, own: &str) -> Result<ProposalResponse, Status> {
+        while let Some(peer) = self.unasked.get_mut(own).and_then(VecDeque::pop_front) {
+            let answer = self.gateway.endorsers.process(self.config, &peer, self.proposal.clone()).await;
+            match answer {
+                Ok(response) => {
+                    self.take(&peer, response.clone());
+                    return Ok(response);
+                }
+                Err(failed) => self.details.push(failure::detail(&peer.address, &peer.msp_id, &failed.message)),
+            }
+        }
+        let text = "failed to endorse transaction, see attached details for more info";
+        Err(failure::status(Code::Aborted, text, &self.details))
+    }
+
+    /// Asks peers until one of `layouts` is complete; a failing peer's place is taken by the
+    /// next one of its organization, a failing organization ends the layouts that need it.
+    async fn complete(&mut self, layouts: &[Layout]) -> Result<(), Status> {
+        loop {
+            let Some(missing) = layouts.iter().find_map(|layout| self.missing(layout)) else {
+                let text = "failed to collect enough transaction endorsements, see attached details for more info";
+                return Err(failure::status(Code::Aborted, text, &self.details));
+            };
+            if missing.is_empty() {
+                return Ok(());
+            }
+            let calls = missing.into_iter().map(|peer| async {
+                let answer = self.gateway.endorsers.process(self.config, &peer, self.proposal.clone()).await;
+                (peer, answer)
+            });
+            for (peer, answer) in join_all(calls.collect::<Vec<_>>()).await {
+                if let Some(asked) = self.unasked.get_mut(&peer.msp_id) {
+                    asked.retain(|other| *other != peer);
+                }
+                match answer {
+                    Ok(response) => self.take(&peer, response),
+                    Err(failed) => self.details.push(failure::detail(&peer.address, &peer.msp_id, &failed.message)),
+                }
+            }
+        }
+    }
+
+    /// The peers to ask next for `layout`; nothing when its organizations have too few left.
+    fn missing(&self, layout: &Layout) -> Option<Vec<ChannelPeer>> {
+        let mut missing = Vec::new();
+        for (msp_id, count) in layout {
+            let wanted = count.saturating_sub(self.endorsements.get(msp_id).map_or(0, Vec::len));
+            let unasked = self.unasked.get(msp_id)?;
+            if unasked.len() < wanted {
+                return None;
+            }
+            missing.extend(unasked.iter().take(wanted).cloned());
+        }
+        Some(missing)
+    }
+
+    /// Keeps an endorsement when its payload is the one the others signed.
+    fn take(&mut self, peer: &ChannelPeer, response: ProposalResponse) {
+        let expected = self.response_payload.get_or_insert_with(|| response.payload.clone());
+        if *expected != response.payload {
+            let text = "ProposalResponsePayloads do not match";
+            self.details.push(failure::detail(&peer.address, &peer.msp_id, text));
+            return;
+        }
+        let Some(endorsement) = response.endorsement else {
+            let text = "the response carries no endorsement";
+            self.details.push(failure::detail(&peer.address, &peer.msp_id, text));
+            return;
+        };
+        let present = self.endorsements.values().flatten().any(|other| other.endorser == endorsement.endorser);
+        if !present {
+            self.endorsements.entry(peer.msp_id.clone()).or_default().push(endorsement);
+        }
+    }
+
+    fn finish(self) -> (Bytes, Vec<Endorsement>) {
+        (self.response_payload.unwrap_or_default(), self.endorsements.into_values().flatten().collect())
+    }
+}
+
+/// For each chaincode that the first endorser names (or else the one the client named), the
+/// layouts that satisfy its endorsement policy.
+fn policies(
+    channel: &Channel,
+    config: &ChannelConfig,
+    interest: &ChaincodeInterest,
+    requested: &str,
+) -> Result<Vec<Vec<Layout>>, Status> {
+    let mut names: BTreeSet<&str> = interest.chaincodes.iter().map(|call| call.name.as_str()).collect();
+    if names.is_empty() {
+        names.insert(requested);
+    }
+    let state = channel.ledger().state();
+    names
+        .into_iter()
+        .map(|name| {
+            let refuse = |cause: String| {
+                let channel_id = channel.id();
+                Status::failed_precondition(format!(
+                    "no combination of peers can be derived which satisfy the endorsement policy: \
+                     chaincode {name} in channel {channel_id}: {cause}"
+                ))
+            };
+            let definition = definition::committed(&state, name)
+                .map_err(|error| refuse(error.to_string()))?
+                .ok_or_else(|| refuse("no definition was committed".to_owned()))?;
+            let policy = config
+                .application_policy(&definition.validation_parameter)
+                .map_err(|error| refuse(error.to_string()))?;
+            Ok(policy.endorsing_organizations(config))
+        })
+        .collect()
+}
