@@ -1,1 +1,10 @@
-//! Sample contracts.
+//! Sample contracts: small, whole programs to read and to try a network with.
+//!
+//! Each is a type that implements `ripstop_chaincode_sdk::Contract`; whoever runs a
+//! service gives it to `ripstop_chaincode_sdk::Server`. Nothing here listens, reads an
+//! environment, or knows which network it runs in.
+//! Read [`Basic`] first.
+
+mod basic;
+
+pub use basic::Basic;
