@@ -1,1 +1,261 @@
-//! Wiring of a peer.
+//! Wiring: builds every part of a peer, connects them and serves until told to end.
+//! Nothing is decided here.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use ripstop_ledger::Options;
+use ripstop_msp::{Certificate, Msp, SigningIdentity};
+use ripstop_node::operations::{self, HealthChecks, Metrics, Operations, Version};
+use ripstop_node::transport::{ClientIdentity, Dialer, Listener, MESSAGE_BYTES_MAX, ServerTls};
+use ripstop_node::{health, logging};
+use ripstop_proto::gateway::gateway_server::GatewayServer;
+use ripstop_proto::hash::sha256;
+use ripstop_proto::protos::endorser_server::EndorserServer;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::service::Routes;
+
+use crate::chaincode::host::{Host, HostSettings};
+use crate::chaincode::installed::InstalledPackages;
+use crate::channel::{Channel, ChannelError, Channels};
+use crate::committer::{self, CommitterError};
+use crate::deliver_client::{Backoff, Caller, DeliverClient};
+use crate::endorser::Endorser;
+use crate::gateway::{Gateway, LocalPeer, Timeouts};
+use crate::settings::PeerSettings;
+
+/// Why a peer cannot start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The peer's identity cannot be used.
+    #[error("the peer's MSP folder: {0}")]
+    Msp(String),
+    /// A file cannot be read.
+    #[error("cannot read {path}: {cause}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        cause: std::io::Error,
+    },
+    /// The TLS certificate and key cannot be used.
+    #[error("TLS: {0}")]
+    Tls(String),
+    /// A channel on the disk cannot be opened.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// A ledger failed while running. The process must end and must not go on with
+    /// what it has in memory.
+    #[error(transparent)]
+    Ledger(CommitterError),
+    /// The folder of installed chaincode packages cannot be used.
+    #[error("the installed chaincode packages: {0}")]
+    Packages(String),
+    /// The gRPC listener cannot be served.
+    #[error(transparent)]
+    Serve(#[from] ripstop_node::transport::ServeError),
+    /// The operations listener cannot be served.
+    #[error(transparent)]
+    Operations(#[from] ripstop_node::operations::OperationsError),
+    /// A task panicked.
+    #[error("a part of the peer broke: {0}")]
+    Broken(#[from] tokio::task::JoinError),
+}
+
+/// Runs a peer until `shutdown` is cancelled. When it returns, everything it
+/// started has ended.
+///
+/// # Errors
+/// When it cannot start, or when a ledger failed ([`Error::Ledger`]): then the
+/// process should end with a code of its own.
+pub async fn run(settings: PeerSettings, shutdown: CancellationToken) -> Result<(), Error> {
+    let stop = shutdown.child_token();
+    let tasks = TaskTracker::new();
+    let outcome = run_until(&settings, &stop, &tasks).await;
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+    outcome
+}
+
+async fn run_until(settings: &PeerSettings, stop: &CancellationToken, tasks: &TaskTracker) -> Result<(), Error> {
+    let metrics = Metrics::install();
+    let (ends, committer_ends) = mpsc::unbounded_channel();
+    let peer = Peer::build(settings, stop, tasks, ends).await?;
+    let tls = ServerTls::load(&settings.node.tls).map_err(|error| Error::Tls(error.to_string()))?;
+    let listener = Listener::bind(settings.node.listen, tls).await?;
+    tracing::info!(
+        peer = settings.node.name,
+        address = %settings.node.listen,
+        channels = ?peer.channels.ids(),
+        "serving"
+    );
+    let routes = peer.routes().await;
+    tokio::select! {
+        served = listener.serve(routes, stop.clone()) => Ok(served?),
+        failed = serve_operations(settings, metrics, peer.health.clone(), stop.clone()) => failed,
+        fatal = first_fatal(committer_ends) => Err(Error::Ledger(fatal)),
+    }
+}
+
+/// The parts of a peer.
+struct Peer {
+    channels: Arc<Channels>,
+    endorser: Arc<Endorser>,
+    gateway: Gateway,
+    health: HealthChecks,
+}
+
+impl Peer {
+    async fn build(
+        settings: &PeerSettings,
+        stop: &CancellationToken,
+        tasks: &TaskTracker,
+        ends: mpsc::UnboundedSender<CommitterError>,
+    ) -> Result<Self, Error> {
+        let node = &settings.node;
+        let msp = |error: ripstop_msp::FolderError| Error::Msp(error.to_string());
+        let local_msp = Arc::new(Msp::from_folder(&node.msp_id, &node.msp_folder).map_err(msp)?);
+        let identity = SigningIdentity::from_msp_folder(&node.msp_id, &node.msp_folder).map_err(msp)?;
+        let identity = Arc::new(identity);
+        let dialer = Dialer::new(node.dial.clone());
+        let health = HealthChecks::default();
+
+        let pipeline = Pipeline {
+            caller: caller(settings, Arc::clone(&identity), dialer.clone())?,
+            backoff: Backoff::new(settings.peer.deliver_retry_least, settings.peer.deliver_retry_most),
+            delivered_blocks_max: settings.peer.delivered_blocks_max.max(1),
+            msp_id: node.msp_id.clone(),
+            stop: stop.clone(),
+            tasks: tasks.clone(),
+            runtime: tokio::runtime::Handle::current(),
+            ends,
+            health: health.clone(),
+        };
+        let folder = settings.channels_folder();
+        let channels = tokio::task::spawn_blocking(move || {
+            Channels::open(folder, Options::default(), Box::new(move |channel| pipeline.start(channel)))
+        });
+        let channels = Arc::new(channels.await??);
+
+        let installed = InstalledPackages::open(settings.packages_folder()).map_err(|error| Error::Packages(error.to_string()))?;
+        let host = Host::new(
+            Arc::new(installed),
+            HostSettings { execute_timeout: settings.peer.chaincode_execute_timeout, ..HostSettings::default() },
+        );
+        let endorser = Arc::new(Endorser::new(
+            Arc::clone(&channels),
+            local_msp,
+            identity,
+            Arc::new(host),
+            settings.peer.authentication_time_window,
+        ));
+        let local = LocalPeer { address: node.advertise.clone(), msp_id: node.msp_id.clone() };
+        let timeouts =
+            Timeouts { endorsement: settings.peer.endorsement_timeout, broadcast: settings.peer.broadcast_timeout };
+        let gateway = Gateway::new(local, Arc::clone(&channels), Arc::clone(&endorser), dialer, timeouts);
+        Ok(Self { channels, endorser, gateway, health })
+    }
+
+    /// Every service of the one gRPC listener.
+    async fn routes(&self) -> Routes {
+        let endorser = EndorserServer::from_arc(Arc::clone(&self.endorser))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let gateway = GatewayServer::new(self.gateway.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let (serving, health) = health::service();
+        for service in ["protos.Endorser", "gateway.Gateway"] {
+            serving.set(service, true).await;
+        }
+        Routes::new(endorser).add_service(gateway).add_service(health)
+    }
+}
+
+/// What runs for each channel, and what it needs.
+struct Pipeline {
+    caller: Caller,
+    backoff: Backoff,
+    delivered_blocks_max: usize,
+    msp_id: String,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    runtime: tokio::runtime::Handle,
+    ends: mpsc::UnboundedSender<CommitterError>,
+    health: HealthChecks,
+}
+
+impl Pipeline {
+    /// Starts deliver client and committer of `channel`, joined by delivered blocks.
+    fn start(&self, channel: &Arc<Channel>) {
+        let (blocks, delivered_blocks) = mpsc::channel(self.delivered_blocks_max);
+        let deliver_client =
+            DeliverClient::new(Arc::clone(channel), self.caller.clone(), self.backoff.clone(), rand::random());
+        self.tasks.spawn_on(deliver_client.run(blocks, self.stop.clone()), &self.runtime);
+
+        let committing = committer::run(Arc::clone(channel), self.msp_id.clone(), delivered_blocks, self.stop.clone());
+        let (channel, ends) = (Arc::clone(channel), self.ends.clone());
+        let trouble = self.trouble_of(channel.id());
+        let keeping = async move {
+            if let Err(end) = committing.await {
+                tracing::error!(channel = channel.id(), "{end}");
+                *trouble.lock() = Some(end.to_string());
+                // Nobody listens any more when the peer is ending already.
+                let _ = ends.send(end);
+            }
+            channel.commits().close();
+        };
+        self.tasks.spawn_on(keeping, &self.runtime);
+    }
+
+    /// A place for why the channel stopped, shown by `/healthz`.
+    fn trouble_of(&self, channel_id: &str) -> Arc<Mutex<Option<String>>> {
+        let trouble = Arc::new(Mutex::new(None));
+        let shown = Arc::clone(&trouble);
+        self.health.register(&format!("channel {channel_id}"), move || shown.lock().clone().map_or(Ok(()), Err));
+        trouble
+    }
+}
+
+fn caller(settings: &PeerSettings, identity: Arc<SigningIdentity>, dialer: Dialer) -> Result<Caller, Error> {
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|cause| Error::Unreadable { path: path.clone(), cause });
+    let certificate_pem = read(&settings.node.tls.certificate)?;
+    let key_pem = read(&settings.node.tls.key)?;
+    let certificate = Certificate::from_pem(&certificate_pem).map_err(|error| Error::Tls(error.to_string()))?;
+    Ok(Caller {
+        identity,
+        dialer,
+        tls_certificate_hash: sha256(&[certificate.der()]),
+        tls: ClientIdentity { certificate_pem, key_pem },
+    })
+}
+
+/// Serves operations HTTP where the settings ask for it; returns only with an error.
+async fn serve_operations(
+    settings: &PeerSettings,
+    metrics: Metrics,
+    health: HealthChecks,
+    stop: CancellationToken,
+) -> Result<(), Error> {
+    if let Some(address) = settings.node.operations_listen {
+        let version = Version { commit: "unknown".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
+        let operations = Operations { metrics, version, health, log_spec: logging::init() };
+        operations::serve(operations::bind(address).await?, operations, stop.clone()).await?;
+    }
+    // The gRPC listener decides when serving is over.
+    std::future::pending().await
+}
+
+/// The first end of a committer that must end the process; for ever if there is none.
+async fn first_fatal(mut ends: mpsc::UnboundedReceiver<CommitterError>) -> CommitterError {
+    while let Some(end) = ends.recv().await {
+        if end.is_fatal() {
+            return end;
+        }
+    }
+    std::future::pending().await
+}

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 use ripstop_channel::ChannelConfig;
-use ripstop_msp::SigningIdentity;
+use ripstop_msp::{SigningError, SigningIdentity};
 use ripstop_proto::common::{ChannelHeader, Envelope, Header, HeaderType, Payload, SignatureHeader};
 use ripstop_proto::orderer::{SeekInfo, SeekPosition, SeekSpecified, seek_info, seek_position};
 use ripstop_proto::envelope;
@@ -20,7 +20,7 @@ pub struct Endpoint {
 
 /// The endpoints of every orderer organization of the channel.
 pub fn endpoints(config: &ChannelConfig) -> Vec<Endpoint> {
-    let organizations = config.orderer().organizations.iter();
+    let organizations = config.orderer().map_or(&[][..], |orderer| &orderer.organizations).iter();
     organizations
         .flat_map(|organization| {
             organization.endpoints.iter().map(|address| Endpoint {
@@ -42,15 +42,15 @@ pub fn seek_from(
     channel_id: &str,
     first_number: u64,
     identity: &SigningIdentity,
-    tls_certificate_hash: Option<[u8; 32]>,
+    tls_certificate_hash: [u8; 32],
     nonce: [u8; 24],
     now: SystemTime,
-) -> Result<Envelope, ripstop_msp::SignatureError> {
+) -> Result<Envelope, SigningError> {
     let channel_header = ChannelHeader {
         r#type: HeaderType::DeliverSeekInfo as i32,
         channel_id: channel_id.to_owned(),
         timestamp: Some(timestamp(now)),
-        tls_cert_hash: tls_certificate_hash.map(|hash| hash.to_vec().into()).unwrap_or_default(),
+        tls_cert_hash: tls_certificate_hash.to_vec().into(),
         ..ChannelHeader::default()
     };
     let signature_header = SignatureHeader { creator: identity.serialized().clone(), nonce: nonce.to_vec().into() };

@@ -16,8 +16,8 @@ use std::time::{Duration, SystemTime};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use ripstop_msp::SigningIdentity;
-use ripstop_node::transport::{Dialer, MESSAGE_BYTES_MAX};
+use ripstop_msp::{SigningError, SigningIdentity};
+use ripstop_node::transport::{ClientIdentity, DialError, Dialer, MESSAGE_BYTES_MAX};
 use ripstop_proto::block;
 use ripstop_proto::common::{Block, Envelope, Status};
 use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
@@ -35,11 +35,23 @@ pub use endpoints::{Endpoint, endpoints, seek_from};
 /// How long one endpoint may take to accept a connection and the request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// As whom orderers are asked, and how they are reached.
+#[derive(Clone)]
+pub struct Caller {
+    /// Signs the requests.
+    pub identity: Arc<SigningIdentity>,
+    /// Opens the connections.
+    pub dialer: Dialer,
+    /// Shown to orderers that ask for a TLS certificate.
+    pub tls: ClientIdentity,
+    /// SHA-256 of that certificate's DER, which such orderers find in the request.
+    pub tls_certificate_hash: [u8; 32],
+}
+
 /// Follows the orderers of one channel.
 pub struct DeliverClient {
     channel: Arc<Channel>,
-    identity: Arc<SigningIdentity>,
-    dialer: Arc<Dialer>,
+    caller: Caller,
     backoff: Backoff,
     random: StdRng,
 }
@@ -47,12 +59,12 @@ pub struct DeliverClient {
 /// Why an orderer is left for another.
 #[derive(Debug, thiserror::Error)]
 enum Left {
-    #[error("cannot connect: {0}")]
-    Connect(Box<dyn std::error::Error + Send + Sync>),
+    #[error(transparent)]
+    Connect(#[from] DialError),
     #[error("no answer to the request for blocks within {} s", CONNECT_TIMEOUT.as_secs())]
     Silent,
     #[error("the request for blocks cannot be signed: {0}")]
-    Sign(Box<dyn std::error::Error + Send + Sync>),
+    Sign(#[from] SigningError),
     #[error("the stream broke: {0}")]
     Stream(#[from] tonic::Status),
     #[error("the orderer ended the stream with status {0}")]
@@ -67,19 +79,10 @@ enum Left {
     Verification(#[from] tokio::task::JoinError),
 }
 
-/// The receiver of blocks is gone, or the peer shuts down.
-struct Done;
-
 impl DeliverClient {
-    /// A client that chooses endpoints and waiting times by `seed`.
-    pub fn new(
-        channel: Arc<Channel>,
-        identity: Arc<SigningIdentity>,
-        dialer: Arc<Dialer>,
-        backoff: Backoff,
-        seed: u64,
-    ) -> Self {
-        Self { channel, identity, dialer, backoff, random: StdRng::seed_from_u64(seed) }
+    /// A client that draws the order of endpoints and its waiting times from `seed`.
+    pub fn new(channel: Arc<Channel>, caller: Caller, backoff: Backoff, seed: u64) -> Self {
+        Self { channel, caller, backoff, random: StdRng::seed_from_u64(seed) }
     }
 
     /// Sends verified blocks from the ledger's height on, in order and without gap,
@@ -164,26 +167,25 @@ impl DeliverClient {
     ) -> Result<tonic::Streaming<ripstop_proto::orderer::DeliverResponse>, Left> {
         let request = self.request(next_number)?;
         let connection = self
+            .caller
             .dialer
-            .connect(&endpoint.address, &endpoint.tls_roots_pem)
-            .await
-            .map_err(|error| Left::Connect(error.into()))?;
+            .connect(&endpoint.address, &endpoint.tls_roots_pem, Some(&self.caller.tls))
+            .await?;
         let mut client = AtomicBroadcastClient::new(connection).max_decoding_message_size(MESSAGE_BYTES_MAX);
         // The request side stays open: an orderer may take its end for ours.
         let requests = tokio_stream::once(request).chain(tokio_stream::pending());
         Ok(client.deliver(requests).await?.into_inner())
     }
 
-    fn request(&self, next_number: u64) -> Result<Envelope, Left> {
+    fn request(&self, next_number: u64) -> Result<Envelope, SigningError> {
         seek_from(
             self.channel.id(),
             next_number,
-            &self.identity,
-            self.dialer.client_certificate_hash(),
+            &self.caller.identity,
+            self.caller.tls_certificate_hash,
             rand::random(),
             SystemTime::now(),
         )
-        .map_err(|error| Left::Sign(error.into()))
     }
 
     /// Verifies off the runtime's threads: a block's hashes cover megabytes.

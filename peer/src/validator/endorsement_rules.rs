@@ -15,9 +15,10 @@ use parking_lot::RwLock;
 use prost::Message;
 use ripstop_channel::{ChannelConfig, ResolvedPolicy};
 use ripstop_ledger::StateView;
-use ripstop_proto::common::{
-    MspPrincipal, MspRole, SignaturePolicy, SignaturePolicyEnvelope, msp_principal, msp_role, signature_policy,
-};
+use ripstop_msp::policy_text;
+use ripstop_msp::signature_policy::SignaturePolicy;
+use ripstop_proto::common::SignaturePolicyEnvelope;
+use ripstop_proto::common::msp_role::MspRoleType;
 use ripstop_proto::protos::{
     ApplicationPolicy, TxValidationCode, application_policy, collection_config,
 };
@@ -190,20 +191,21 @@ fn static_collections(config: &ChannelConfig, definition: &Definition) -> BTreeM
 }
 
 fn members_policy(needed: usize, msp_ids: &[&str]) -> SignaturePolicyEnvelope {
-    let identities = msp_ids.iter().map(|msp_id| MspPrincipal {
-        principal_classification: msp_principal::Classification::Role as i32,
-        principal: MspRole { msp_identifier: (*msp_id).to_owned(), role: msp_role::MspRoleType::Member as i32 }
-            .encode_to_vec()
-            .into(),
-    });
-    let rules = (0..msp_ids.len())
-        .map(|index| SignaturePolicy { r#type: Some(signature_policy::Type::SignedBy(index as i32)) })
-        .collect();
+    let rules = (0..msp_ids.len()).map(|index| policy_text::signed_by(index as i32)).collect();
     SignaturePolicyEnvelope {
         version: 0,
-        rule: Some(SignaturePolicy {
-            r#type: Some(signature_policy::Type::NOutOf(signature_policy::NOutOf { n: needed as i32, rules })),
-        }),
-        identities: identities.collect(),
+        rule: Some(policy_text::n_out_of(needed as i32, rules)),
+        identities: msp_ids.iter().map(|msp_id| policy_text::role_principal(msp_id, MspRoleType::Member)).collect(),
+    }
+}
+
+/// A marshalled `ApplicationPolicy` in words: the text of the policy, or the path of
+/// the channel's policy.
+fn describe(application_policy: &[u8]) -> String {
+    match ApplicationPolicy::decode(application_policy).map(|policy| policy.r#type) {
+        Ok(Some(application_policy::Type::SignaturePolicy(policy))) => SignaturePolicy::compile(&policy)
+            .map_or_else(|error| format!("(a signature policy that does not compile: {error})"), |policy| policy.to_string()),
+        Ok(Some(application_policy::Type::ChannelConfigPolicyReference(path))) => path,
+        Ok(None) | Err(_) => "(no application policy)".to_owned(),
     }
 }
