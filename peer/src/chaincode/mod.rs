@@ -1,4 +1,15 @@
 //! Chaincode as this peer sees it: packages, connections and the conversation
 //! of one transaction with a contract process.
 //!
-//! It does not know who asked or what is signed. Read `endorser` for the caller.
+//! A package names the address of a running contract server; the first call dials it,
+//! the server registers, and from then on all transactions of all channels share that
+//! one stream. It does not know who asked, which definition is in force or what is
+//! signed. Read `host` first, then `stream` and `requests`; `endorser` is the caller.
+
+pub mod host;
+pub mod stream;
+pub mod requests;
+pub(crate) mod ranges;
+pub mod connection;
+pub mod package;
+pub mod installed;

@@ -2,8 +2,15 @@
 //! packages installed here.
 //!
 //! It decides which definition is in force, never whether a transaction meets
-//! its policy: that is `validator`.
+//! its policy: that is `validator`. Read `contract` for the functions, `agreement` for
+//! how a channel comes to a definition, `layout` for the keys, `invocable` for what a
+//! call of a chaincode needs.
 
+pub mod contract;
+mod rules;
+mod agreement;
+mod queries;
+pub mod invocable;
 pub mod approvals;
 pub mod definition;
 pub mod implicit_collection;
