@@ -26,7 +26,7 @@ pub trait Parameters: Sized {
     ///
     /// # Errors
     /// When their number is another one, or one of them does not read.
-    fn read(arguments: &[Bytes]) -> Result<Self, Failure>;
+    fn read_all(arguments: &[Bytes]) -> Result<Self, Failure>;
 }
 
 fn check_count(expected: usize, arguments: &[Bytes]) -> Result<(), Failure> {
@@ -83,8 +83,8 @@ parsed_parameters!(bool, u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, f64);
 macro_rules! single_parameters {
     ($($type:ty),+) => {$(
         impl Parameters for $type {
-            fn read(arguments: &[Bytes]) -> Result<Self, Failure> {
-                <($type,)>::read(arguments).map(|(only,)| only)
+            fn read_all(arguments: &[Bytes]) -> Result<Self, Failure> {
+                <($type,)>::read_all(arguments).map(|(only,)| only)
             }
         }
     )+};
@@ -92,20 +92,20 @@ macro_rules! single_parameters {
 single_parameters!(Bytes, Vec<u8>, String, bool, u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, f64);
 
 impl<T: DeserializeOwned> Parameters for Json<T> {
-    fn read(arguments: &[Bytes]) -> Result<Self, Failure> {
-        <(Self,)>::read(arguments).map(|(only,)| only)
+    fn read_all(arguments: &[Bytes]) -> Result<Self, Failure> {
+        <(Self,)>::read_all(arguments).map(|(only,)| only)
     }
 }
 
 impl Parameters for () {
-    fn read(arguments: &[Bytes]) -> Result<Self, Failure> {
+    fn read_all(arguments: &[Bytes]) -> Result<Self, Failure> {
         check_count(0, arguments)
     }
 }
 
 /// Whatever the call carries.
 impl Parameters for Vec<Bytes> {
-    fn read(arguments: &[Bytes]) -> Result<Self, Failure> {
+    fn read_all(arguments: &[Bytes]) -> Result<Self, Failure> {
         Ok(arguments.to_vec())
     }
 }
@@ -113,7 +113,7 @@ impl Parameters for Vec<Bytes> {
 macro_rules! tuple_parameters {
     ($count:literal: $($type:ident $position:literal),+) => {
         impl<$($type: Parameter),+> Parameters for ($($type,)+) {
-            fn read(arguments: &[Bytes]) -> Result<Self, Failure> {
+            fn read_all(arguments: &[Bytes]) -> Result<Self, Failure> {
                 check_count($count, arguments)?;
                 Ok(($($type::read(&arguments[$position - 1], $position)?,)+))
             }
@@ -143,29 +143,29 @@ mod tests {
 
     #[test]
     fn a_tuple_types_its_arguments() {
-        let read: (String, u64, bool) = Parameters::read(&arguments(&["a", "7", "true"])).unwrap();
+        let read: (String, u64, bool) = Parameters::read_all(&arguments(&["a", "7", "true"])).unwrap();
         assert_eq!(read, ("a".to_owned(), 7, true));
     }
 
     #[test]
     fn another_number_of_arguments_is_refused_with_both_numbers() {
-        let read = <(String, String)>::read(&arguments(&["a"]));
+        let read = <(String, String)>::read_all(&arguments(&["a"]));
         assert_eq!(message(read), "Expected 2 parameters, but 1 have been supplied");
-        assert_eq!(message(<()>::read(&arguments(&["a"]))), "Expected 0 parameters, but 1 have been supplied");
+        assert_eq!(message(<()>::read_all(&arguments(&["a"]))), "Expected 0 parameters, but 1 have been supplied");
     }
 
     #[test]
     fn a_wrong_argument_is_named_by_its_position() {
-        let refused = message(<(String, u8)>::read(&arguments(&["a", "300"])));
+        let refused = message(<(String, u8)>::read_all(&arguments(&["a", "300"])));
         assert!(refused.starts_with("Parameter 2 is not a u8: \"300\""), "{refused}");
-        let refused = message(String::read(&[Bytes::from_static(b"\xff")]));
+        let refused = message(String::read_all(&[Bytes::from_static(b"\xff")]));
         assert!(refused.starts_with("Parameter 1 is not UTF-8"), "{refused}");
     }
 
     #[test]
     fn json_and_lists_of_any_length_are_parameters() {
-        let Json(list) = <Json<Vec<u8>> as Parameters>::read(&arguments(&["[1,2]"])).unwrap();
+        let Json(list) = <Json<Vec<u8>> as Parameters>::read_all(&arguments(&["[1,2]"])).unwrap();
         assert_eq!(list, [1, 2]);
-        assert_eq!(Vec::<Bytes>::read(&arguments(&["a", "b", "c"])).unwrap().len(), 3);
+        assert_eq!(Vec::<Bytes>::read_all(&arguments(&["a", "b", "c"])).unwrap().len(), 3);
     }
 }

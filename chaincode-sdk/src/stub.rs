@@ -92,7 +92,7 @@ impl Stub {
     /// # Errors
     /// When their number or one of their forms is another.
     pub fn parameters<P: Parameters>(&self) -> Result<P, Failure> {
-        P::read(self.invocation.args.get(1..).unwrap_or_default())
+        P::read_all(self.invocation.args.get(1..).unwrap_or_default())
     }
 
     /// The function name and its arguments, as bytes.

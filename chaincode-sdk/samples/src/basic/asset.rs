@@ -59,9 +59,7 @@ pub(super) fn list_item(stored: &[u8]) -> Cow<'_, str> {
 fn write(value: &Value, json: &mut String) {
     match value {
         Value::Object(fields) => write_object(fields, json),
-        Value::Array(items) => {
-            write_list(items.iter(), ['[', ']'], json, |item, json| write(item, json));
-        }
+        Value::Array(items) => write_list(items.iter(), ['[', ']'], json, write),
         // Without the feature `arbitrary_precision` every number has such a form.
         Value::Number(number) => json.push_str(&Number(number.as_f64().unwrap_or(f64::NAN)).to_json()),
         Value::Null | Value::Bool(_) | Value::String(_) => json.push_str(&value.to_string()),

@@ -50,7 +50,7 @@ impl Number {
 /// Both languages print the fewest digits that read back as the same number; they differ
 /// in where they put the point.
 fn positive_to_text(number: f64) -> String {
-    let scientific = format!("{number:e}");
+    let scientific = fewest_digits(number);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or_default();
     let digits = mantissa.replace('.', "");
@@ -70,6 +70,15 @@ fn positive_to_text(number: f64) -> String {
             format!("{first}{point}{rest}e{exponent:+}")
         }
     }
+}
+
+/// The number in scientific form. Where two texts of the fewest digits are equally near,
+/// JavaScript takes the even one, as rounding to that many digits does.
+fn fewest_digits(number: f64) -> String {
+    let fewest = format!("{number:e}");
+    let fraction_digits = fewest.split('e').next().map_or(0, |mantissa| mantissa.len().saturating_sub(2));
+    let rounded = format!("{number:.fraction_digits$e}");
+    if rounded.parse() == Ok(number) { rounded } else { fewest }
 }
 
 fn zeros(count: i32) -> String {
@@ -123,6 +132,7 @@ mod tests {
             (1.25e-7, "1.25e-7"),
             (0.1 + 0.2, "0.30000000000000004"),
             (9007199254740993.0, "9007199254740992"),
+            (1250321019614182.0 + 0.25, "1250321019614182.2"),
             (f64::INFINITY, "null"),
             (f64::NAN, "null"),
         ] {

@@ -1,5 +1,7 @@
 //! The sample contracts behind a peer's stream.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod basic;
 
 #[path = "../../../tests/it/scripted_peer.rs"]
