@@ -1,1 +1,43 @@
-//! What is on disk: blocks, versioned state, MVCC, commit, recovery.
+//! What is on disk: the chain of blocks, and index and state derived from it.
+//!
+//! A block enters by one door, [`Ledger::commit`], which gives every transaction its final
+//! code, chains Fabric's commit hash, and makes one durable record. Everything else is
+//! derived from such records and can be built again from them. Chaincode runs over a
+//! [`Simulator`], which notes what it reads and writes on the state of one height.
+//!
+//! This crate never sees a signature, a policy or the network: blocks come in verified,
+//! with a verdict for each transaction.
+//!
+//! Read next: `commit.rs` for the path of a block, `mvcc.rs` for what makes a read stale,
+//! `recovery.rs` for what happens after a crash, and docs/formats.md for the bytes.
+
+pub mod files;
+
+pub mod block_store;
+
+mod derived;
+mod state;
+pub mod store;
+mod version;
+
+mod simulator;
+
+mod committed;
+mod contents;
+mod decision;
+mod mvcc;
+mod updates;
+
+mod commit;
+mod error;
+mod ledger;
+mod recovery;
+
+pub use block_store::{BlockStore, BlockStoreError};
+pub use commit::{CheckedBlock, CommittedBlock, Verdict};
+pub use error::{CommitError, LedgerError};
+pub use ledger::{Ledger, Options, TransactionPosition};
+pub use ripstop_proto::ripstop::v1::{BlockRecord, PrivateWrite, Refusal};
+pub use simulator::{RangeId, SimulationResult, Simulator, SimulatorError};
+pub use state::{StateRange, StateView};
+pub use version::{Version, VersionedValue};

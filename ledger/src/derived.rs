@@ -1,0 +1,140 @@
+//! What the ledger derives from its blocks: the index and the savepoint, beside the state.
+//!
+//! ```text
+//! 'f'                  format mark: the text of FORMAT
+//! 's'                  savepoint: height u64 | hash of the last applied block (32 bytes)
+//! 'h' block hash       block number u64
+//! 't' tx id            OPV block number | OPV tx index | code (1 byte), of the earliest occurrence
+//! 'u' SHA-256(tx id)   the same, for ids of more than 64 bytes
+//! 'd' …                state, see `state`
+//! ```
+//! Plain integers are big-endian, OPV is the order-preserving varint. Everything of one
+//! block, its savepoint included, is one batch.
+
+use bytes::Bytes;
+use ripstop_proto::hash::{Hash, sha256};
+use ripstop_proto::protos::TxValidationCode;
+use ripstop_proto::varint::{read_order_preserving, write_order_preserving};
+
+use crate::state::{self, Space};
+use crate::store::{Batch, Snapshot, StoreError};
+use crate::updates::Updates;
+use crate::version::Version;
+use crate::{PrivateWrite, TransactionPosition};
+
+/// The mark of the format that this version writes and reads. A store with another one is
+/// built again from the blocks.
+pub(crate) const FORMAT: &[u8] = b"ripstop derived 1";
+
+const FORMAT_KEY: &[u8] = b"f";
+const SAVEPOINT_KEY: &[u8] = b"s";
+const TX_ID_BYTES_MAX: usize = 64;
+
+/// Up to where a store has applied the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Savepoint {
+    /// Number of applied blocks.
+    pub(crate) height: u64,
+    /// Hash of the last one.
+    pub(crate) block_hash: Hash,
+}
+
+/// What of one block goes into the derived store.
+pub(crate) struct Applied<'a> {
+    pub(crate) number: u64,
+    pub(crate) block_hash: Hash,
+    pub(crate) updates: &'a Updates,
+    pub(crate) private_writes: &'a [PrivateWrite],
+    /// Ids that no earlier transaction has, with index in the block and code.
+    pub(crate) new_tx_ids: Vec<(&'a str, u32, TxValidationCode)>,
+}
+
+/// The batch of one block.
+pub(crate) fn batch(applied: &Applied<'_>) -> Batch {
+    let mut batch = Batch::default();
+    for (space, key, update) in applied.updates.iter() {
+        let key = state::store_key(space, key);
+        match &update.value {
+            Some(value) => batch.put(key, state::encode_entry(value, update.metadata.as_deref(), update.version)),
+            None => batch.delete(key),
+        }
+    }
+    for write in applied.private_writes {
+        let key = state::store_key(Space::Private(&write.namespace, &write.collection), write.key.as_bytes());
+        let version = Version::new(applied.number, u64::from(write.tx_index));
+        match &write.value {
+            Some(value) => batch.put(key, state::encode_entry(value, None, version)),
+            None => batch.delete(key),
+        }
+    }
+    for (tx_id, tx_index, code) in &applied.new_tx_ids {
+        batch.put(tx_key(tx_id), position_bytes(applied.number, *tx_index, *code));
+    }
+    batch.put(block_hash_key(&applied.block_hash), applied.number.to_be_bytes().to_vec());
+    let savepoint = [&(applied.number + 1).to_be_bytes()[..], &applied.block_hash].concat();
+    batch.put(SAVEPOINT_KEY.to_vec(), savepoint);
+    batch
+}
+
+/// The batch that begins an empty store.
+pub(crate) fn first_batch() -> Batch {
+    let mut batch = Batch::default();
+    batch.put(FORMAT_KEY.to_vec(), FORMAT.to_vec());
+    batch
+}
+
+/// The format mark; `None` in a store that was never begun.
+pub(crate) fn format(snapshot: &dyn Snapshot) -> Result<Option<Bytes>, StoreError> {
+    snapshot.get(FORMAT_KEY)
+}
+
+/// The savepoint; `None` before the first block.
+pub(crate) fn savepoint(snapshot: &dyn Snapshot) -> Result<Option<Savepoint>, StoreError> {
+    let Some(bytes) = snapshot.get(SAVEPOINT_KEY)? else { return Ok(None) };
+    let damaged = || StoreError::Damaged(format!("a savepoint of {} bytes", bytes.len()));
+    let (height, hash) = bytes.split_first_chunk::<8>().ok_or_else(damaged)?;
+    let block_hash = hash.try_into().map_err(|_| damaged())?;
+    Ok(Some(Savepoint { height: u64::from_be_bytes(*height), block_hash }))
+}
+
+/// The number of the block with this hash.
+pub(crate) fn block_number(snapshot: &dyn Snapshot, hash: &Hash) -> Result<Option<u64>, StoreError> {
+    let Some(bytes) = snapshot.get(&block_hash_key(hash))? else { return Ok(None) };
+    let number = bytes.as_ref().try_into().map_err(|_| StoreError::Damaged("a block number".to_owned()))?;
+    Ok(Some(u64::from_be_bytes(number)))
+}
+
+/// Where the earliest transaction with this id stands.
+pub(crate) fn position(snapshot: &dyn Snapshot, tx_id: &str) -> Result<Option<TransactionPosition>, StoreError> {
+    let Some(bytes) = snapshot.get(&tx_key(tx_id))? else { return Ok(None) };
+    let damaged = || StoreError::Damaged(format!("the index entry of transaction {tx_id:?}"));
+    let (block_number, first) = read_order_preserving(&bytes).map_err(|_| damaged())?;
+    let (tx_index, second) = read_order_preserving(&bytes[first..]).map_err(|_| damaged())?;
+    let code = bytes.get(first + second).copied().ok_or_else(damaged)?;
+    Ok(Some(TransactionPosition {
+        block_number,
+        tx_index: u32::try_from(tx_index).map_err(|_| damaged())?,
+        code: TxValidationCode::try_from(i32::from(code)).map_err(|_| damaged())?,
+    }))
+}
+
+/// The index key of a transaction id. Ids are usually 64 characters, but whoever signs an
+/// envelope chooses them.
+pub(crate) fn tx_key(tx_id: &str) -> Vec<u8> {
+    match tx_id.len() <= TX_ID_BYTES_MAX {
+        true => [b"t", tx_id.as_bytes()].concat(),
+        false => [&b"u"[..], &sha256(&[tx_id.as_bytes()])].concat(),
+    }
+}
+
+fn block_hash_key(hash: &Hash) -> Vec<u8> {
+    [&b"h"[..], hash].concat()
+}
+
+fn position_bytes(block_number: u64, tx_index: u32, code: TxValidationCode) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(16);
+    write_order_preserving(&mut bytes, block_number);
+    write_order_preserving(&mut bytes, u64::from(tx_index));
+    bytes.push(code as i32 as u8);
+    bytes
+}

@@ -1,0 +1,199 @@
+//! A channel's ledger: what others ask of it. Blocks come in through [`Ledger::commit`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+use ripstop_proto::block::header_hash;
+use ripstop_proto::common::{Block, BlockchainInfo};
+use ripstop_proto::hash::Hash;
+use ripstop_proto::protos::TxValidationCode;
+use ripstop_proto::ripstop::v1::BlockRecord;
+use tokio::sync::watch;
+
+use crate::block_store::{self, BlockStore};
+use crate::commit::Writer;
+use crate::derived;
+use crate::error::LedgerError;
+use crate::files::Files;
+use crate::simulator::Simulator;
+use crate::state::StateView;
+use crate::store::{Batch, Store, StoreError, Stores};
+
+/// What a ledger stands on.
+#[derive(Clone)]
+pub struct Options {
+    /// Where the block store's files are.
+    pub files: Arc<dyn Files>,
+    /// Where the store of index and state is.
+    pub stores: Arc<dyn Stores>,
+    /// How blocks are written.
+    pub blocks: block_store::Settings,
+}
+
+impl Options {
+    /// Everything in memory, for tests: files and stores that only these options know.
+    pub fn in_memory() -> Self {
+        Self {
+            files: Arc::new(crate::files::MemoryFiles::new()),
+            stores: Arc::new(crate::store::MemoryStores::new()),
+            blocks: block_store::Settings::default(),
+        }
+    }
+}
+
+#[cfg(feature = "leveldb")]
+impl Default for Options {
+    /// On the disk, index and state in LevelDB.
+    fn default() -> Self {
+        Self {
+            files: Arc::new(crate::files::DiskFiles),
+            stores: Arc::new(crate::store::LevelDbStores::default()),
+            blocks: block_store::Settings::default(),
+        }
+    }
+}
+
+/// Where a transaction stands, and what became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransactionPosition {
+    /// Number of the block.
+    pub block_number: u64,
+    /// Index in the block from 0.
+    pub tx_index: u32,
+    /// Its final code.
+    pub code: TxValidationCode,
+}
+
+/// The ledger of one channel: its blocks, and index and state derived from them.
+///
+/// Reads see one height: that of the last block whose state is visible.
+pub struct Ledger {
+    pub(crate) channel_id: String,
+    pub(crate) folder: PathBuf,
+    pub(crate) files: Arc<dyn Files>,
+    pub(crate) blocks: BlockStore,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) published: RwLock<StateView>,
+    pub(crate) heights: watch::Sender<u64>,
+}
+
+impl Ledger {
+    /// The channel's id, as its genesis block states it.
+    pub fn channel_id(&self) -> &str {
+        &self.channel_id
+    }
+
+    /// The number of blocks that readers see.
+    pub fn height(&self) -> u64 {
+        self.published.read().height()
+    }
+
+    /// Follows the height. It moves only once block, index and state are visible.
+    pub fn heights(&self) -> watch::Receiver<u64> {
+        self.heights.subscribe()
+    }
+
+    /// The state at the current height.
+    pub fn state(&self) -> StateView {
+        self.published.read().clone()
+    }
+
+    /// A simulator on the state at the current height.
+    pub fn simulator(&self) -> Simulator {
+        Simulator::new(self.state())
+    }
+
+    /// A block with its codes and commit hash; `None` at or above the height.
+    ///
+    /// # Errors
+    /// When the block store cannot be read.
+    pub fn block(&self, number: u64) -> Result<Option<Arc<Block>>, LedgerError> {
+        Ok(self.record(number)?.and_then(|record| record.block).map(Arc::new))
+    }
+
+    /// All that is stored of a block; `None` at or above the height.
+    ///
+    /// # Errors
+    /// When the block store cannot be read.
+    pub fn record(&self, number: u64) -> Result<Option<BlockRecord>, LedgerError> {
+        match number < self.height() {
+            true => Ok(self.blocks.record(number)?),
+            false => Ok(None),
+        }
+    }
+
+    /// The number of the block with this hash.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn block_number_by_hash(&self, hash: &Hash) -> Result<Option<u64>, LedgerError> {
+        Ok(derived::block_number(self.state().snapshot(), hash)?)
+    }
+
+    /// The earliest transaction with this id, valid or not.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn transaction(&self, tx_id: &str) -> Result<Option<TransactionPosition>, LedgerError> {
+        Ok(derived::position(self.state().snapshot(), tx_id)?)
+    }
+
+    /// Height and the hashes of the last block and of the one before.
+    ///
+    /// # Errors
+    /// When the last block cannot be read.
+    pub fn chain_info(&self) -> Result<BlockchainInfo, LedgerError> {
+        let height = self.height();
+        let last = self.block(height.saturating_sub(1))?;
+        let header = last.and_then(|block| block.header.clone()).unwrap_or_default();
+        Ok(BlockchainInfo {
+            height,
+            current_block_hash: header_hash(&header).to_vec().into(),
+            previous_block_hash: header.previous_hash,
+            ..BlockchainInfo::default()
+        })
+    }
+
+    /// Has index and state built again from the blocks at the next opening, for when a
+    /// read says [`StoreError::Damaged`]. The ledger does so by itself when a commit fails
+    /// for that reason.
+    pub fn rebuild_at_next_start(&self) {
+        let marked = self
+            .files
+            .open(&rebuild_mark(&self.folder))
+            .and_then(|file| file.sync())
+            .and_then(|()| self.files.sync_folder(&self.folder));
+        match marked {
+            Ok(()) => {
+                tracing::error!(channel = %self.channel_id, "index and state are rebuilt from the blocks at the next start")
+            }
+            Err(error) => {
+                tracing::error!(channel = %self.channel_id, %error, "cannot mark index and state for a rebuild")
+            }
+        }
+    }
+
+    /// Shows a new state to readers, then tells those who wait for the height.
+    pub(crate) fn publish(&self, view: StateView) {
+        let height = view.height();
+        *self.published.write() = view;
+        self.heights.send_replace(height);
+    }
+}
+
+impl Drop for Ledger {
+    /// Makes the derived store durable, so that the next start has nothing to replay.
+    fn drop(&mut self) {
+        let synced: Result<(), StoreError> = self.store.write(&Batch::default(), true);
+        if let Err(error) = synced {
+            tracing::warn!(channel = %self.channel_id, %error, "index and state were not synced, the next start replays some blocks");
+        }
+    }
+}
+
+/// The file whose presence has index and state rebuilt.
+pub(crate) fn rebuild_mark(folder: &Path) -> PathBuf {
+    folder.join("rebuild")
+}

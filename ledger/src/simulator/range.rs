@@ -1,0 +1,91 @@
+//! One range read of a simulation, and what it leaves in the read set.
+
+use bytes::Bytes;
+use ripstop_proto::kvrwset::{KvRead, RangeQueryInfo};
+use ripstop_proto::range_query::ReadsSummary;
+
+use super::SimulatorError;
+use crate::state::{StateRange, StateView};
+
+/// Names an open range of one simulator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RangeId(usize);
+
+impl RangeId {
+    pub(super) fn new(index: usize) -> Self {
+        Self(index)
+    }
+
+    pub(super) fn index(self) -> usize {
+        self.0
+    }
+}
+
+pub(super) struct Range {
+    /// `None` once closed.
+    rows: Option<StateRange>,
+    /// `None` for a private range, of which nothing is noted.
+    noted: Option<Noted>,
+}
+
+struct Noted {
+    namespace: String,
+    start: String,
+    end: String,
+    /// The key fetched last; the original end once that is reached.
+    last_key: String,
+    exhausted: bool,
+    reads: ReadsSummary,
+}
+
+impl Range {
+    pub(super) fn public(state: &StateView, namespace: &str, start: &str, end: &str) -> Self {
+        let noted = Noted {
+            namespace: namespace.to_owned(),
+            start: start.to_owned(),
+            end: end.to_owned(),
+            last_key: String::new(),
+            exhausted: false,
+            reads: ReadsSummary::default(),
+        };
+        Self { rows: Some(state.range(namespace, start, end)), noted: Some(noted) }
+    }
+
+    pub(super) fn private(state: &StateView, namespace: &str, collection: &str, start: &str, end: &str) -> Self {
+        Self { rows: Some(state.private_range(namespace, collection, start, end)), noted: None }
+    }
+
+    pub(super) fn next(&mut self) -> Result<Option<(String, Bytes)>, SimulatorError> {
+        let rows = self.rows.as_mut().ok_or(SimulatorError::UnknownRange)?;
+        let row = rows.next().transpose()?;
+        if let Some(noted) = &mut self.noted {
+            match &row {
+                Some((key, entry)) => {
+                    noted.reads.push(KvRead { key: key.clone(), version: Some(entry.version.into()) });
+                    noted.last_key.clone_from(key);
+                }
+                None => {
+                    noted.exhausted = true;
+                    noted.last_key.clone_from(&noted.end);
+                }
+            }
+        }
+        Ok(row.map(|(key, entry)| (key, entry.value)))
+    }
+
+    pub(super) fn close(&mut self) {
+        self.rows = None;
+    }
+
+    /// What is noted of the range, and in which namespace.
+    pub(super) fn into_info(self) -> Option<(String, RangeQueryInfo)> {
+        let noted = self.noted?;
+        let info = RangeQueryInfo {
+            start_key: noted.start,
+            end_key: noted.last_key,
+            itr_exhausted: noted.exhausted,
+            reads_info: noted.reads.finish(),
+        };
+        Some((noted.namespace, info))
+    }
+}
