@@ -29,6 +29,7 @@ use crate::cscc::Cscc;
 use crate::lifecycle;
 use crate::lifecycle::contract::LifecycleContract;
 use crate::lifecycle::invocable::{Invocable, Invocables};
+use crate::qscc::Qscc;
 
 /// The version that stands in answers of chaincodes built into the peer.
 const SYSTEM_VERSION: &str = "syscc";
@@ -48,6 +49,7 @@ pub struct Endorser {
     invocables: Arc<Invocables>,
     lifecycle: Arc<LifecycleContract>,
     cscc: Arc<Cscc>,
+    qscc: Arc<Qscc>,
 }
 
 /// What a caller in this process gets. Over gRPC only one of the two can be sent: the
@@ -78,7 +80,8 @@ impl Endorser {
             channels.clone(),
         ));
         let cscc = Arc::new(Cscc::new(local_msp.clone(), channels.clone()));
-        Self { channels, local_msp, identity, host, time_window, invocables, lifecycle, cscc }
+        let qscc = Arc::new(Qscc::new(channels.clone()));
+        Self { channels, local_msp, identity, host, time_window, invocables, lifecycle, cscc, qscc }
     }
 
     /// Which chaincodes run here.
@@ -118,15 +121,17 @@ impl Endorser {
         let (config, mut simulator) = (channel.config(), channel.ledger().simulator());
         let on_channel = Some((&*config, &mut simulator));
         let response = self.lifecycle.invoke(admitted.args(), &admitted.signed_bytes(), on_channel);
-        Ok(executed(response, finish(simulator)?, SYSTEM_VERSION))
+        Ok(executed(response, simulator.finish(), SYSTEM_VERSION))
     }
 
     /// Chaincodes of the peer that touch no state of a channel. Some write to disk.
     async fn run_system(&self, admitted: &Arc<Admitted>) -> Executed {
-        let (lifecycle, cscc, admitted) = (self.lifecycle.clone(), self.cscc.clone(), admitted.clone());
+        let (lifecycle, cscc, qscc) = (self.lifecycle.clone(), self.cscc.clone(), self.qscc.clone());
+        let admitted = admitted.clone();
         let run = move || match admitted.chaincode() {
             lifecycle::NAMESPACE => lifecycle.invoke(admitted.args(), &admitted.signed_bytes(), None),
             "cscc" => cscc.invoke(admitted.args(), &admitted.signed_bytes()),
+            "qscc" => qscc.invoke(admitted.args(), &admitted.signed_bytes()),
             name => refused(format!("chaincode {name} is not supported by this version")),
         };
         let response = tokio::task::spawn_blocking(run).await;
@@ -137,12 +142,10 @@ impl Endorser {
     async fn run_chaincode(&self, admitted: &Admitted, channel: &Channel) -> Result<Executed, String> {
         let (name, tx_id, channel_id) = (admitted.chaincode(), admitted.tx_id(), admitted.channel_id());
         let mut simulator = channel.ledger().simulator();
-        let view = simulator.view().clone();
         let invocable = self
             .invocables
-            .find(channel_id, name, &mut simulator, &view)
+            .find(channel_id, name, &mut simulator)
             .map_err(|cause| not_defined(name, channel_id, &cause.to_string()))?;
-        drop(view);
         check_init(name, &invocable, admitted.proposal.input.is_init, &mut simulator).map_err(|cause| {
             format!("error in simulation: failed to execute transaction {tx_id}: invalid invocation: {cause}")
         })?;
@@ -159,7 +162,7 @@ impl Endorser {
             .execute(call, &mut simulator)
             .await
             .map_err(|cause| format!("error in simulation: {cause}"))?;
-        let executed = executed(outcome.response, finish(simulator)?, &invocable.version);
+        let executed = executed(outcome.response, simulator.finish(), &invocable.version);
         Ok(Executed { event: outcome.event, ..executed })
     }
 }
@@ -172,10 +175,6 @@ fn executed(response: Response, simulation: SimulationResult, version: &str) -> 
         results: answer::results(&simulation.read_write_set),
         version: version.to_owned(),
     }
-}
-
-fn finish(simulator: Simulator) -> Result<SimulationResult, String> {
-    simulator.finish().map_err(|cause| format!("error in simulation: {cause}"))
 }
 
 /// A chaincode that asks for it is initialized once per version, before anything else.

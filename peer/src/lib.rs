@@ -17,6 +17,7 @@ pub mod endorser;
 pub mod chaincode;
 pub mod lifecycle;
 pub mod cscc;
+pub mod qscc;
 pub mod deliver_client;
 pub mod validator;
 pub mod committer;

@@ -43,7 +43,7 @@ impl Ranges {
         if self.open.len() >= OPEN_RANGES_MAX {
             return Err(format!("{OPEN_RANGES_MAX} range queries are open in this transaction: close some"));
         }
-        let id = simulator.open_range(namespace, start, end).map_err(|cause| cause.to_string())?;
+        let id = simulator.open_range(namespace, start, end);
         let name = uuid::Uuid::new_v4().to_string();
         self.open.insert(name.clone(), Range { id, pending: Vec::new(), results: 0 });
         self.next(simulator, namespace, name)

@@ -99,10 +99,8 @@ impl<'a> Requests<'a> {
 
     fn get_multiple(&mut self, request: GetStateMultiple) -> Result<Bytes, String> {
         public_only(&request.collection)?;
-        let mut values = Vec::with_capacity(request.keys.len());
-        for key in &request.keys {
-            values.push(self.simulator.get_state(self.namespace, key).map_err(text)?.unwrap_or_default());
-        }
+        let found = self.simulator.get_states(self.namespace, &request.keys).map_err(text)?;
+        let values = found.into_iter().map(Option::unwrap_or_default).collect();
         Ok(GetStateMultipleResult { values }.encode_to_vec().into())
     }
 

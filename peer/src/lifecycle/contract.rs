@@ -32,13 +32,14 @@ use crate::chaincode::installed::{InstalledPackage, InstalledPackages};
 use crate::channel::Channels;
 
 /// Functions that only an admin of this peer's organization may call.
-const ADMIN_FUNCTIONS: [&str; 6] = [
+const ADMIN_FUNCTIONS: [&str; 7] = [
     "InstallChaincode",
     "QueryInstalledChaincode",
     "QueryInstalledChaincodes",
     "GetInstalledChaincodePackage",
     APPROVE,
     "QueryApprovedChaincodeDefinition",
+    "QueryApprovedChaincodeDefinitions",
 ];
 /// Functions that the channel's policy decides on.
 const CHANNEL_FUNCTIONS: [&str; 4] =
@@ -152,6 +153,9 @@ impl LifecycleContract {
                 answer(queries::definition(&args.name, config, simulator))
             }
             "QueryChaincodeDefinitions" => answer(queries::definitions(simulator)),
+            "QueryApprovedChaincodeDefinitions" => {
+                answer(queries::all_approved(config.channel_id(), &self.msp_id, simulator))
+            }
             _ => {
                 let args = decode(function, argument)?;
                 answer(queries::approved(&args, config.channel_id(), &self.msp_id, simulator))

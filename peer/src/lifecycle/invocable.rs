@@ -78,7 +78,7 @@ impl Invocables {
 
     /// What runs `chaincode` for a transaction. The read of the committed sequence goes
     /// into the transaction's read set: a definition that changes before the transaction
-    /// is committed makes it invalid. `view` is the state the simulator reads.
+    /// is committed makes it invalid.
     ///
     /// # Errors
     /// Says what is missing.
@@ -87,7 +87,6 @@ impl Invocables {
         channel_id: &str,
         chaincode: &str,
         simulator: &mut Simulator,
-        view: &StateView,
     ) -> Result<Arc<Invocable>, NotInvocable> {
         let state = |error: LifecycleError| NotInvocable::State(error.to_string());
         let sequence = layout::read_sequence(chaincode, &mut PublicState(simulator)).map_err(state)?;
@@ -96,7 +95,7 @@ impl Invocables {
             let name = chaincode.to_owned();
             return Err(if legacy.is_some() { NotInvocable::Legacy(name) } else { NotInvocable::NotFound(name) });
         }
-        self.at(channel_id, chaincode, view)
+        self.at(channel_id, chaincode, simulator.state())
     }
 
     /// The same without a transaction.

@@ -6,16 +6,17 @@ use prost::Message;
 use ripstop_channel::ChannelConfig;
 use ripstop_ledger::Simulator;
 use ripstop_proto::lifecycle::chaincode_source::{Local, Type as SourceType, Unavailable};
+use ripstop_proto::lifecycle::query_approved_chaincode_definitions_result::ApprovedChaincodeDefinition;
 use ripstop_proto::lifecycle::query_chaincode_definitions_result::ChaincodeDefinition;
 use ripstop_proto::lifecycle::{
     ChaincodeSource, QueryApprovedChaincodeDefinitionArgs, QueryApprovedChaincodeDefinitionResult,
-    QueryChaincodeDefinitionResult, QueryChaincodeDefinitionsResult, StateMetadata,
+    QueryApprovedChaincodeDefinitionsResult, QueryChaincodeDefinitionResult, QueryChaincodeDefinitionsResult, StateMetadata,
 };
 
 use super::definition::Definition;
 use super::layout::{self, DEFINITION, DEFINITIONS, approval_name, metadata_key};
 use super::state::{Approvals, PublicState, ledger};
-use super::{LifecycleError, NAMESPACE, agreement};
+use super::{LifecycleError, NAMESPACE, agreement, implicit_collection};
 
 /// Ends the range of all names; names consist of smaller characters.
 const AFTER_NAMES: char = '\u{7f}';
@@ -68,7 +69,7 @@ pub(crate) fn definitions(simulator: &mut Simulator) -> Result<QueryChaincodeDef
 }
 
 fn names(prefix: &str, simulator: &mut Simulator) -> Result<Vec<String>, LifecycleError> {
-    let range = simulator.open_range(NAMESPACE, prefix, &format!("{prefix}{AFTER_NAMES}")).map_err(ledger)?;
+    let range = simulator.open_range(NAMESPACE, prefix, &format!("{prefix}{AFTER_NAMES}"));
     let mut names = Vec::new();
     while let Some((key, value)) = simulator.next(range).map_err(ledger)? {
         let metadata = StateMetadata::decode(value)
@@ -88,8 +89,20 @@ pub(crate) fn approved(
     msp_id: &str,
     simulator: &mut Simulator,
 ) -> Result<QueryApprovedChaincodeDefinitionResult, LifecycleError> {
-    let name = &args.name;
-    let sequence = if args.sequence == 0 { newest(name, msp_id, simulator)? } else { args.sequence };
+    let sequence = match args.sequence {
+        0 => newest(&args.name, msp_id, simulator)?,
+        sequence => sequence,
+    };
+    approved_at(&args.name, sequence, channel_id, msp_id, simulator)
+}
+
+fn approved_at(
+    name: &str,
+    sequence: i64,
+    channel_id: &str,
+    msp_id: &str,
+    simulator: &mut Simulator,
+) -> Result<QueryApprovedChaincodeDefinitionResult, LifecycleError> {
     let state = &mut Approvals::of(msp_id, simulator);
     let definition = Definition::read_approved(name, sequence, state)?.ok_or_else(|| {
         LifecycleError::Refused(format!(
@@ -110,6 +123,40 @@ pub(crate) fn approved(
         init_required: definition.init_required,
         source: Some(source(package_id)),
     })
+}
+
+/// All approvals of this peer's organization, by name and sequence.
+pub(crate) fn all_approved(
+    channel_id: &str,
+    msp_id: &str,
+    simulator: &mut Simulator,
+) -> Result<QueryApprovedChaincodeDefinitionsResult, LifecycleError> {
+    let (prefix, collection) = (metadata_key(DEFINITIONS, ""), implicit_collection::name_of(msp_id));
+    let end = format!("{prefix}{AFTER_NAMES}");
+    let range = simulator.open_private_range(NAMESPACE, &collection, &prefix, &end).map_err(ledger)?;
+    let mut approvals = Vec::new();
+    while let Some((key, _)) = simulator.next(range).map_err(ledger)? {
+        let name = &key[prefix.len()..];
+        let parts = name.split_once('#').and_then(|(name, sequence)| Some((name.to_owned(), sequence.parse().ok()?)));
+        approvals.push(parts.ok_or_else(|| LifecycleError::Refused(format!("invalid private name format: {name}")))?);
+    }
+    simulator.close_range(range);
+    let describe = |(name, sequence): (String, i64)| {
+        let approved = approved_at(&name, sequence, channel_id, msp_id, simulator)?;
+        Ok(ApprovedChaincodeDefinition {
+            name,
+            sequence: approved.sequence,
+            version: approved.version,
+            endorsement_plugin: approved.endorsement_plugin,
+            validation_plugin: approved.validation_plugin,
+            validation_parameter: approved.validation_parameter,
+            collections: approved.collections,
+            init_required: approved.init_required,
+            source: approved.source,
+        })
+    };
+    let approved_chaincode_definitions = approvals.into_iter().map(describe).collect::<Result<_, LifecycleError>>()?;
+    Ok(QueryApprovedChaincodeDefinitionsResult { approved_chaincode_definitions })
 }
 
 fn newest(name: &str, msp_id: &str, simulator: &mut Simulator) -> Result<i64, LifecycleError> {
