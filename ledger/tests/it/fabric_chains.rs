@@ -1,0 +1,117 @@
+//! Chains of a real Fabric peer, replayed: every final code and every commit hash must be
+//! the one that Fabric stored.
+
+use std::collections::BTreeMap;
+
+use bytes::{Buf, Bytes};
+use prost::encoding::decode_varint;
+use ripstop_ledger::{CheckedBlock, Ledger, Options, Verdict};
+use ripstop_proto::block::{COMMIT_HASH, TRANSACTIONS_FILTER, metadata_slot, set_metadata_slot};
+use ripstop_proto::common::{Block, BlockData, BlockHeader, BlockMetadata};
+use ripstop_proto::config::config_envelope;
+use ripstop_proto::protos::TxValidationCode;
+
+/// The blocks of a Fabric block file.
+pub(crate) fn chain(name: &str) -> Vec<Block> {
+    let path = format!("{}/testdata/fabric-chain/{name}.blockfile.zst", env!("CARGO_MANIFEST_DIR"));
+    let mut file = Bytes::from(zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap());
+    let mut blocks = Vec::new();
+    while file.has_remaining() {
+        let mut record = take(&mut file);
+        let number = decode_varint(&mut record).unwrap();
+        let data_hash = take(&mut record);
+        let previous_hash = take(&mut record);
+        let data = take_list(&mut record);
+        let metadata = take_list(&mut record);
+        blocks.push(Block {
+            header: Some(BlockHeader { number, previous_hash, data_hash }),
+            data: Some(BlockData { data }),
+            metadata: Some(BlockMetadata { metadata }),
+        });
+    }
+    blocks
+}
+
+fn take(bytes: &mut Bytes) -> Bytes {
+    let length = decode_varint(bytes).unwrap() as usize;
+    bytes.split_to(length)
+}
+
+fn take_list(bytes: &mut Bytes) -> Vec<Bytes> {
+    let count = decode_varint(bytes).unwrap();
+    (0..count).map(|_| take(bytes)).collect()
+}
+
+fn stored_codes(block: &Block) -> Vec<TxValidationCode> {
+    let code = |byte: &u8| TxValidationCode::try_from(i32::from(*byte)).unwrap();
+    metadata_slot(block, TRANSACTIONS_FILTER).iter().map(code).collect()
+}
+
+/// The block as an orderer delivered it, with the stage-one codes that Fabric's final ones
+/// imply: a version conflict was valid until then.
+pub(crate) fn as_delivered(stored: &Block) -> CheckedBlock {
+    let mut block = stored.clone();
+    set_metadata_slot(&mut block, TRANSACTIONS_FILTER, Bytes::new());
+    set_metadata_slot(&mut block, COMMIT_HASH, Bytes::new());
+    let stage_one = |code: TxValidationCode| match code {
+        TxValidationCode::MvccReadConflict | TxValidationCode::PhantomReadConflict => TxValidationCode::Valid,
+        other => other,
+    };
+    let verdicts = stored_codes(stored).into_iter().map(|code| Verdict { code: stage_one(code), reason: None });
+    CheckedBlock { verdicts: verdicts.collect(), private_writes: Vec::new(), block }
+}
+
+/// Commits a chain block by block and compares with what Fabric stored. Returns how often
+/// each code occurred.
+fn replay(name: &str, folder: &std::path::Path, options: Options) -> BTreeMap<&'static str, usize> {
+    let blocks = chain(name);
+    let (channel_id, _) = config_envelope(&blocks[0]).unwrap();
+    let ledger = Ledger::create(folder, &channel_id, blocks[0].clone(), options).unwrap();
+    let mut counts = BTreeMap::new();
+    for stored in &blocks[1..] {
+        let number = stored.header.as_ref().unwrap().number;
+        let committed = ledger.commit(as_delivered(stored)).unwrap();
+        assert_eq!(committed.codes, stored_codes(stored), "codes of block {number} of {name}");
+        for slot in 0..5 {
+            let (ours, theirs) = (metadata_slot(&committed.block, slot), metadata_slot(stored, slot));
+            assert_eq!(hex::encode(ours), hex::encode(theirs), "slot {slot} of block {number} of {name}");
+        }
+        assert_eq!(ledger.height(), number + 1);
+        for code in &committed.codes {
+            *counts.entry(code.as_str_name()).or_insert(0) += 1;
+        }
+    }
+    counts
+}
+
+#[test]
+fn the_lifecycle_chain_gives_fabrics_codes_and_commit_hashes() {
+    let counts = replay("lifecycle", "ledger".as_ref(), Options::in_memory());
+    assert_eq!(counts, BTreeMap::from([("VALID", 7)]));
+}
+
+#[test]
+fn the_mixed_chain_gives_fabrics_codes_and_commit_hashes() {
+    let counts = replay("mixed", "ledger".as_ref(), Options::in_memory());
+    let expected = [
+        ("ENDORSEMENT_POLICY_FAILURE", 70),
+        ("MVCC_READ_CONFLICT", 172),
+        ("PHANTOM_READ_CONFLICT", 263),
+        ("VALID", 1490),
+    ];
+    assert_eq!(counts, BTreeMap::from(expected));
+}
+
+#[cfg(feature = "leveldb")]
+#[test]
+fn the_mixed_chain_over_leveldb_and_a_disk_is_the_same_and_opens_again() {
+    let folder = tempfile::tempdir().unwrap();
+    replay("mixed", folder.path(), Options::default());
+    let ledger = Ledger::open(folder.path(), Options::default()).unwrap();
+    assert_eq!(ledger.height(), 117);
+    std::fs::remove_dir_all(folder.path().join("derived")).unwrap();
+    let before = ledger.chain_info().unwrap();
+    drop(ledger);
+    let rebuilt = Ledger::open(folder.path(), Options::default()).unwrap();
+    assert_eq!(rebuilt.chain_info().unwrap(), before);
+}
