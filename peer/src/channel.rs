@@ -10,16 +10,12 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use ripstop_channel::{ChannelConfig, LiveConfig};
-use ripstop_ledger::Ledger;
+use ripstop_ledger::{Ledger, LedgerError, Options};
 use ripstop_proto::block;
 use ripstop_proto::common::Block;
 
 use crate::commits::Commits;
 
-/// Channel ids are short: they are folder names and stand in every envelope.
-const ID_LENGTH_MAX: usize = 249;
-/// Prefix of the folder of a channel that is being joined; no channel id begins so.
-const JOINING: &str = ".joining-";
 
 /// One channel that this peer has joined.
 pub struct Channel {
@@ -34,7 +30,7 @@ pub type Start = Box<dyn Fn(&Arc<Channel>) + Send + Sync>;
 /// All channels of this peer.
 pub struct Channels {
     folder: PathBuf,
-    options: ripstop_ledger::Options,
+    options: Options,
     start: Start,
     joining: Mutex<()>,
     by_id: RwLock<BTreeMap<String, Arc<Channel>>>,
@@ -58,19 +54,13 @@ pub enum ChannelError {
     /// The configuration is not for peers.
     #[error("cannot create ledger from genesis block: the configuration of channel {0} has no Application group")]
     NoApplication(String),
-    /// The id is no channel id.
-    #[error(
-        "cannot create ledger from genesis block: {0:?} is no channel id; it begins with a lower-case letter, \
-         goes on with lower-case letters, digits, dots and dashes, and has at most {ID_LENGTH_MAX} characters"
-    )]
-    BadId(String),
     /// The ledger cannot be made or opened.
     #[error("the ledger of channel {channel_id}: {cause}")]
     Ledger {
         /// The channel.
         channel_id: String,
         /// What the ledger says.
-        cause: ripstop_ledger::Error,
+        cause: LedgerError,
     },
     /// The stored configuration block is missing.
     #[error("the ledger of channel {channel_id} names block {number} as its configuration, and does not have it")]
@@ -91,16 +81,32 @@ pub enum ChannelError {
 }
 
 impl Channel {
+    /// Makes the channel that `genesis` begins, with its ledger in `folder`. Nothing
+    /// runs for it yet.
+    ///
+    /// # Errors
+    /// When the block is no genesis block of a channel for peers, or the ledger is there.
+    pub fn create(folder: &Path, genesis: Block, options: Options) -> Result<Arc<Self>, ChannelError> {
+        let config = config_for_peers(&genesis)?;
+        let channel_id = config.channel_id().to_owned();
+        let ledger = Ledger::create(folder, &channel_id, genesis, options)
+            .map_err(|cause| ChannelError::Ledger { channel_id, cause })?;
+        Ok(Arc::new(Self::new(config, ledger)))
+    }
+
     /// Opens the channel whose ledger is in `folder`. Nothing runs for it yet.
     ///
     /// # Errors
     /// When the ledger or its newest configuration cannot be read.
-    pub fn open(folder: &Path, channel_id: &str, options: ripstop_ledger::Options) -> Result<Arc<Self>, ChannelError> {
-        let trouble = |cause| ChannelError::Ledger { channel_id: channel_id.to_owned(), cause };
-        let ledger = Arc::new(Ledger::open(folder, options).map_err(trouble)?);
-        let config_block = newest_config(&ledger)?;
-        let config = ChannelConfig::from_block(&config_block)?;
-        Ok(Arc::new(Self { live_config: LiveConfig::new(config), ledger, commits: Commits::new() }))
+    pub fn open(folder: &Path, channel_id: &str, options: Options) -> Result<Arc<Self>, ChannelError> {
+        let ledger = Ledger::open(folder, options)
+            .map_err(|cause| ChannelError::Ledger { channel_id: channel_id.to_owned(), cause })?;
+        let config = ChannelConfig::from_block(&newest_config(&ledger)?)?;
+        Ok(Arc::new(Self::new(config, ledger)))
+    }
+
+    fn new(config: ChannelConfig, ledger: Ledger) -> Self {
+        Self { live_config: LiveConfig::new(config), ledger: Arc::new(ledger), commits: Commits::new() }
     }
 
     /// The channel's id.
@@ -129,33 +135,23 @@ impl Channel {
     }
 }
 
-fn newest_config(ledger: &Ledger) -> Result<Block, ChannelError> {
-    let trouble = |cause| ChannelError::Ledger { channel_id: ledger.channel_id().to_owned(), cause };
-    let missing = |number| ChannelError::NoConfigBlock { channel_id: ledger.channel_id().to_owned(), number };
-    let last = ledger.height() - 1;
-    let last_block = ledger.block(last).map_err(trouble)?.ok_or_else(|| missing(last))?;
-    let number = block::last_config_index(&last_block).unwrap_or(0);
-    ledger.block(number).map_err(trouble)?.ok_or_else(|| missing(number)).map(Arc::unwrap_or_clone)
-}
-
 impl Channels {
     /// Opens every channel below `folder` (made if missing) and starts each.
-    /// Remains of an unfinished join are removed. Blocks on the disk.
+    /// A join that a crash interrupted has not happened. Blocks on the disk.
     ///
     /// # Errors
-    /// When one channel cannot be opened; none runs unseen.
-    pub fn open(folder: PathBuf, options: ripstop_ledger::Options, start: Start) -> Result<Self, ChannelError> {
-        let trouble = |cause| ChannelError::Folder { path: folder.clone(), cause };
-        std::fs::create_dir_all(&folder).map_err(trouble)?;
+    /// When one channel cannot be opened; none is left out silently.
+    pub fn open(folder: PathBuf, options: Options, start: Start) -> Result<Self, ChannelError> {
         let mut by_id = BTreeMap::new();
-        for entry in std::fs::read_dir(&folder).map_err(trouble)? {
-            let path = entry.map_err(trouble)?.path();
-            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            if name.starts_with(JOINING) {
-                tracing::warn!(folder = %path.display(), "removing the remains of an unfinished join");
-                std::fs::remove_dir_all(&path).map_err(trouble)?;
-            } else if path.is_dir() && is_channel_id(name) {
-                by_id.insert(name.to_owned(), Channel::open(&path, name, options.clone())?);
+        for channel_id in channel_ids(&folder)? {
+            match Channel::open(&folder.join(&channel_id), &channel_id, options.clone()) {
+                Ok(channel) => {
+                    by_id.insert(channel.id().to_owned(), channel);
+                }
+                Err(ChannelError::Ledger { cause: LedgerError::Empty { .. }, .. }) => {
+                    tracing::warn!(channel = channel_id, "joining this channel was interrupted; join it again");
+                }
+                Err(error) => return Err(error),
             }
         }
         by_id.values().for_each(&start);
@@ -179,61 +175,62 @@ impl Channels {
     /// When the block is no genesis block of a channel for peers, or the peer has
     /// joined it before.
     pub fn join(&self, genesis: Block) -> Result<Arc<Channel>, ChannelError> {
-        let number = genesis.header.as_ref().ok_or(ChannelError::NoHeader)?.number;
-        if number != 0 {
-            return Err(ChannelError::NotGenesis(number));
-        }
-        let config = ChannelConfig::from_block(&genesis)?;
-        let channel_id = config.channel_id().to_owned();
-        if !is_channel_id(&channel_id) {
-            return Err(ChannelError::BadId(channel_id));
-        }
-        if config.application().is_none() {
-            return Err(ChannelError::NoApplication(channel_id));
-        }
+        let channel_id = config_for_peers(&genesis)?.channel_id().to_owned();
         let _one_at_a_time = self.joining.lock();
         if self.get(&channel_id).is_some() {
             return Err(ChannelError::AlreadyJoined(channel_id));
         }
-        let channel = self.create(&channel_id, genesis)?;
+        let channel = Channel::create(&self.folder.join(&channel_id), genesis, self.options.clone())?;
         self.by_id.write().insert(channel_id, Arc::clone(&channel));
         (self.start)(&channel);
         Ok(channel)
     }
-
-    /// Makes the ledger beside its place and renames the whole, so that a crash
-    /// leaves a channel or none.
-    fn create(&self, channel_id: &str, genesis: Block) -> Result<Arc<Channel>, ChannelError> {
-        let making = self.folder.join(format!("{JOINING}{channel_id}"));
-        let folder = self.folder.join(channel_id);
-        let trouble = |cause| ChannelError::Folder { path: making.clone(), cause };
-        if making.exists() {
-            std::fs::remove_dir_all(&making).map_err(trouble)?;
-        }
-        drop(
-            Ledger::create(&making, channel_id, genesis, self.options.clone())
-                .map_err(|cause| ChannelError::Ledger { channel_id: channel_id.to_owned(), cause })?,
-        );
-        std::fs::rename(&making, &folder).map_err(trouble)?;
-        std::fs::File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(trouble)?;
-        Channel::open(&folder, channel_id, self.options.clone())
-    }
 }
 
+/// The configuration in a genesis block, if it is one that a peer can join.
+fn config_for_peers(genesis: &Block) -> Result<ChannelConfig, ChannelError> {
+    let number = genesis.header.as_ref().ok_or(ChannelError::NoHeader)?.number;
+    if number != 0 {
+        return Err(ChannelError::NotGenesis(number));
+    }
+    let config = ChannelConfig::from_block(genesis)?;
+    if config.application().is_none() {
+        return Err(ChannelError::NoApplication(config.channel_id().to_owned()));
+    }
+    Ok(config)
+}
+
+fn newest_config(ledger: &Ledger) -> Result<Block, ChannelError> {
+    let channel_id = || ledger.channel_id().to_owned();
+    let read = |number| {
+        ledger
+            .block(number)
+            .map_err(|cause| ChannelError::Ledger { channel_id: channel_id(), cause })?
+            .ok_or_else(|| ChannelError::NoConfigBlock { channel_id: channel_id(), number })
+    };
+    let last_block = read(ledger.height().saturating_sub(1))?;
+    // Block 0 states no index where it is the newest configuration itself.
+    let number = block::last_config_index(&last_block).unwrap_or(0);
+    read(number).map(Arc::unwrap_or_clone)
+}
+
+/// The channel ids that have a folder below `folder`, which is made if missing.
+fn channel_ids(folder: &Path) -> Result<Vec<String>, ChannelError> {
+    let trouble = |cause| ChannelError::Folder { path: folder.to_owned(), cause };
+    std::fs::create_dir_all(folder).map_err(trouble)?;
+    let mut ids = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(trouble)? {
+        let entry = entry.map_err(trouble)?;
+        let name = entry.file_name();
+        if let Some(name) = name.to_str().filter(|name| is_channel_id(name)) {
+            ids.push(name.to_owned());
+        }
+    }
+    Ok(ids)
+}
+
+/// Whether a folder's name can be a channel's id. (That ids are safe as names is the
+/// channel's configuration's to check.)
 fn is_channel_id(name: &str) -> bool {
-    let rest = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || ".-".contains(character);
-    name.len() <= ID_LENGTH_MAX && name.starts_with(|first: char| first.is_ascii_lowercase()) && name.chars().all(rest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_channel_id_is_safe_as_a_folder_name() {
-        assert!(is_channel_id("mychannel") && is_channel_id("a.b-1"));
-        for wrong in ["", "..", "../x", "a/b", "Abc", "1a", "a b", ".joining-a", &"a".repeat(250)] {
-            assert!(!is_channel_id(wrong), "{wrong}");
-        }
-    }
+    name.starts_with(|first: char| first.is_ascii_lowercase())
 }

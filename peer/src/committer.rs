@@ -17,9 +17,12 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::channel::Channel;
-use crate::commits::Committed;
+use crate::commits::{Committed, Commits};
 use crate::lifecycle::{self, approvals};
 use crate::validator::{self, Before, Finding, Halt};
+
+/// How long to wait for space on a full disk before the same block is offered again.
+const SPACE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why the committer of a channel ended before the peer shuts down.
 #[derive(Debug, thiserror::Error)]
@@ -91,14 +94,12 @@ pub async fn run(
                 .map_err(|halt| CommitterError::Halted { channel_id: channel.id().to_owned(), halt })?;
         let checked = started.elapsed();
 
-        let ledger = Arc::clone(channel.ledger());
-        let committed_block = tokio::task::spawn_blocking(move || ledger.commit(checked_block))
-            .await
-            .map_err(broken)?
-            .map_err(|cause| CommitterError::Ledger { channel_id: channel.id().to_owned(), cause })?;
+        let Some(committed_block) = commit_when_there_is_space(&channel, checked_block, &shutdown).await? else {
+            return Ok(());
+        };
 
         take_over_config(&channel, &committed_block.block)?;
-        announce(&channel, &findings, &committed_block);
+        announce(channel.commits(), &committed_block);
         record(channel.id(), &findings, &committed_block, checked, started.elapsed());
     }
     Ok(())
@@ -108,8 +109,8 @@ pub async fn run(
 fn check(channel: &Channel, msp_id: &str, block: Block) -> Result<(Vec<Finding>, CheckedBlock), Halt> {
     let before =
         Before { config: channel.config(), state: channel.ledger().state(), ledger: Arc::clone(channel.ledger()) };
-    let mut findings = validator::validate(&block, &before)?;
-    let verdicts = findings.iter_mut().map(|finding| std::mem::take(&mut finding.verdict)).collect();
+    let findings = validator::validate(&block, &before)?;
+    let verdicts = findings.iter().map(|finding| finding.verdict.clone()).collect();
     let private_writes = private_writes(&findings, msp_id);
     Ok((findings, CheckedBlock { block, verdicts, private_writes }))
 }
@@ -122,10 +123,33 @@ fn private_writes(findings: &[Finding], msp_id: &str) -> Vec<PrivateWrite> {
             approvals::private_writes(&call.proposal_payload, &call.read_write_set, msp_id)
         {
             let namespace = lifecycle::NAMESPACE.to_owned();
-            writes.push(PrivateWrite { tx_index: tx_index as u64, namespace, collection, key, value });
+            writes.push(PrivateWrite { tx_index: tx_index as u32, namespace, collection, key, value });
         }
     }
     writes
+}
+
+/// Commits, and waits while the disk is full: no block is taken meanwhile, reads go on.
+/// `None` when the peer shuts down before there is space.
+async fn commit_when_there_is_space(
+    channel: &Channel,
+    checked_block: CheckedBlock,
+    shutdown: &CancellationToken,
+) -> Result<Option<Arc<CommittedBlock>>, CommitterError> {
+    loop {
+        let (ledger, checked_block) = (Arc::clone(channel.ledger()), checked_block.clone());
+        let committed = tokio::task::spawn_blocking(move || ledger.commit(checked_block)).await;
+        match committed.map_err(|cause| CommitterError::Broken { channel_id: channel.id().to_owned(), cause })? {
+            Ok(committed_block) => return Ok(Some(committed_block)),
+            Err(full) if full.is_no_space() => {
+                tracing::error!(channel = channel.id(), "{full}; trying again in {} s", SPACE_PAUSE.as_secs());
+                if shutdown.run_until_cancelled(tokio::time::sleep(SPACE_PAUSE)).await.is_none() {
+                    return Ok(None);
+                }
+            }
+            Err(cause) => return Err(CommitterError::Ledger { channel_id: channel.id().to_owned(), cause }),
+        }
+    }
 }
 
 /// The configuration of a committed block is in force from the next block on.
@@ -133,7 +157,7 @@ fn take_over_config(channel: &Channel, block: &Block) -> Result<(), CommitterErr
     if !block::is_config(block) {
         return Ok(());
     }
-    let number = block.header.as_ref().map_or(0, |header| header.number);
+    let number = number_of(block);
     let config = ChannelConfig::from_block(block).map_err(|cause| CommitterError::Config {
         channel_id: channel.id().to_owned(),
         number,
@@ -144,12 +168,11 @@ fn take_over_config(channel: &Channel, block: &Block) -> Result<(), CommitterErr
 }
 
 /// Tells the waiters; the state of the block can be read by now.
-fn announce(channel: &Channel, findings: &[Finding], committed_block: &CommittedBlock) {
-    let block_number = committed_block.block.header.as_ref().map_or(0, |header| header.number);
-    for (tx_index, (finding, code)) in findings.iter().zip(&committed_block.codes).enumerate() {
-        if let Some(tx_id) = &finding.tx_id {
-            let committed = Committed { block_number, tx_index: tx_index as u64, code: *code };
-            channel.commits().fire(tx_id, committed);
+fn announce(commits: &Commits, committed_block: &CommittedBlock) {
+    let block_number = number_of(&committed_block.block);
+    for (tx_index, (tx_id, code)) in committed_block.tx_ids.iter().zip(&committed_block.codes).enumerate() {
+        if let Some(tx_id) = tx_id {
+            commits.fire(tx_id, Committed { block_number, tx_index: tx_index as u64, code: *code });
         }
     }
 }
@@ -161,7 +184,7 @@ fn record(
     checked: Duration,
     elapsed: Duration,
 ) {
-    let number = committed_block.block.header.as_ref().map_or(0, |header| header.number);
+    let number = number_of(&committed_block.block);
     let channel = channel_id.to_owned();
     metrics::gauge!("ledger_blockchain_height", "channel" => channel.clone()).set((number + 1) as f64);
     metrics::histogram!("ledger_block_processing_time", "channel" => channel.clone()).record(elapsed.as_secs_f64());
@@ -186,4 +209,8 @@ fn record(
         total_ms = elapsed.as_millis() as u64,
         "committed block"
     );
+}
+
+fn number_of(block: &Block) -> u64 {
+    block.header.as_ref().map_or(0, |header| header.number)
 }

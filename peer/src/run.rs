@@ -30,9 +30,12 @@ use crate::settings::PeerSettings;
 /// Why a peer cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The peer's identity cannot be used.
+    /// The peer's MSP folder cannot be used.
     #[error("the peer's MSP folder: {0}")]
-    Msp(String),
+    Msp(#[from] ripstop_msp::FolderError),
+    /// The peer's identity cannot be used.
+    #[error("the peer's identity: {0}")]
+    Identity(#[from] ripstop_msp::SigningError),
     /// A file cannot be read.
     #[error("cannot read {path}: {cause}", path = path.display())]
     Unreadable {
@@ -117,10 +120,8 @@ impl Peer {
         ends: mpsc::UnboundedSender<CommitterError>,
     ) -> Result<Self, Error> {
         let node = &settings.node;
-        let msp = |error: ripstop_msp::FolderError| Error::Msp(error.to_string());
-        let local_msp = Arc::new(Msp::from_folder(&node.msp_id, &node.msp_folder).map_err(msp)?);
-        let identity = SigningIdentity::from_msp_folder(&node.msp_id, &node.msp_folder).map_err(msp)?;
-        let identity = Arc::new(identity);
+        let local_msp = Arc::new(Msp::from_folder(&node.msp_id, &node.msp_folder)?);
+        let identity = Arc::new(SigningIdentity::from_msp_folder(&node.msp_id, &node.msp_folder)?);
         let dialer = Dialer::new(node.dial.clone());
         let health = HealthChecks::default();
 

@@ -6,15 +6,11 @@
 //! Sources: Fabric `common/deliverclient/block_verification.go`,
 //! `protoutil/blockutils.go`.
 
-use prost::Message;
-use ripstop_channel::ChannelConfig;
+use ripstop_channel::{BlockSignatureError, ChannelConfig};
 use ripstop_ledger::Ledger;
-use ripstop_msp::SignedBytes;
-use ripstop_proto::block::{self, METADATA_SLOTS, SIGNATURES};
-use ripstop_proto::common::{Block, BlockHeader, Metadata, SignatureHeader};
+use ripstop_proto::block::{self, METADATA_SLOTS};
+use ripstop_proto::common::{Block, BlockHeader};
 use ripstop_proto::envelope::{self, NotCanonical};
-
-const BLOCK_VALIDATION: &str = "/Channel/Orderer/BlockValidation";
 
 /// The end of the chain so far: what the next block has to continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,22 +74,9 @@ pub enum BadBlock {
         /// The block.
         number: u64,
     },
-    /// The signatures slot cannot be read.
-    #[error("the signatures of block {number} do not decode: {cause}")]
-    Signatures {
-        /// The block.
-        number: u64,
-        /// What the decoder says.
-        cause: prost::DecodeError,
-    },
-    /// The orderers' signatures do not satisfy the channel's policy.
-    #[error("the signatures of block {number} do not satisfy {BLOCK_VALIDATION}: {cause}")]
-    Policy {
-        /// The block.
-        number: u64,
-        /// What the policy says.
-        cause: String,
-    },
+    /// The orderers do not stand behind the block.
+    #[error(transparent)]
+    Signatures(#[from] BlockSignatureError),
 }
 
 impl Tip {
@@ -101,7 +84,7 @@ impl Tip {
     ///
     /// # Errors
     /// When the ledger's last block cannot be read.
-    pub fn of(ledger: &Ledger) -> Result<Self, ripstop_ledger::Error> {
+    pub fn of(ledger: &Ledger) -> Result<Self, ripstop_ledger::LedgerError> {
         let info = ledger.chain_info()?;
         let mut previous_hash = [0; 32];
         previous_hash.copy_from_slice(&info.current_block_hash);
@@ -134,7 +117,7 @@ pub fn verify(block: &Block, tip: &Tip, config: &ChannelConfig) -> Result<Tip, B
     if block::data_hash(entries) != *header.data_hash {
         return Err(BadBlock::DataHash { number: header.number });
     }
-    check_signatures(block, header, config)?;
+    config.check_block_signatures(block)?;
     Ok(Tip { next_number: header.number + 1, previous_hash: block::header_hash(header) })
 }
 
@@ -150,28 +133,4 @@ fn check_place(header: &BlockHeader, tip: &Tip) -> Result<(), BadBlock> {
         });
     }
     Ok(())
-}
-
-fn check_signatures(block: &Block, header: &BlockHeader, config: &ChannelConfig) -> Result<(), BadBlock> {
-    let undecodable = |cause| BadBlock::Signatures { number: header.number, cause };
-    let metadata = Metadata::decode(block::metadata_slot(block, SIGNATURES)).map_err(undecodable)?;
-    let creators = metadata
-        .signatures
-        .iter()
-        .map(|signature| SignatureHeader::decode(signature.signature_header.clone()).map(|header| header.creator))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(undecodable)?;
-    let signed: Vec<SignedBytes<'_>> = metadata
-        .signatures
-        .iter()
-        .zip(&creators)
-        .map(|(signature, creator)| SignedBytes {
-            identity: creator,
-            message: block::signing_input(&metadata.value, &signature.signature_header, header).into(),
-            signature: &signature.signature,
-        })
-        .collect();
-    config
-        .check(BLOCK_VALIDATION, &signed)
-        .map_err(|cause| BadBlock::Policy { number: header.number, cause: cause.to_string() })
 }

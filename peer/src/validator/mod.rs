@@ -25,7 +25,7 @@ use ripstop_proto::envelope::OpenEnvelope;
 use ripstop_proto::protos::TxValidationCode;
 use ripstop_proto::read_write_set::ReadWriteSet;
 
-use endorsement_rules::{EndorsementRules, NamespaceRules, Rule};
+use endorsement_rules::{EndorsementRules, Rule};
 use endorsers::Endorsers;
 use invocation::Invocation;
 use refused::Refused;
@@ -47,7 +47,7 @@ pub struct Before {
 pub struct Finding {
     /// VALID, or the code and the reason.
     pub verdict: Verdict,
-    /// The transaction id under which commits are announced, where one could be read.
+    /// The transaction's id, where one could be read.
     pub tx_id: Option<String>,
     /// `ENDORSER_TRANSACTION` or another header type's name, for the metrics.
     pub transaction_type: &'static str,
@@ -150,7 +150,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn find(&self, tx_index: usize, entry: &Bytes) -> Result<Finding, Halt> {
         let mut finding = Finding {
-            verdict: Verdict { code: TxValidationCode::Valid, reason: None },
+            verdict: Verdict::valid(),
             tx_id: None,
             transaction_type: "UNKNOWN",
             chaincode: String::new(),
