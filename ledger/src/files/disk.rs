@@ -1,7 +1,7 @@
 //! Files on a disk.
 
 use std::fs;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -48,13 +48,13 @@ impl Files for DiskFiles {
     }
 
     fn open(&self, path: &Path) -> Result<Arc<dyn File>, FileError> {
-        let file = fs::OpenOptions::new().read(true).append(true).create(true).open(path);
+        let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let file = file.map_err(|error| refused("open", path, error))?;
         Ok(Arc::new(DiskFile { file, path: path.to_owned() }))
     }
 
     fn open_existing(&self, path: &Path) -> Result<Option<Arc<dyn File>>, FileError> {
-        match fs::OpenOptions::new().read(true).append(true).open(path) {
+        match fs::OpenOptions::new().read(true).write(true).open(path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(refused("open", path, error)),
             Ok(file) => Ok(Some(Arc::new(DiskFile { file, path: path.to_owned() }))),
@@ -100,7 +100,13 @@ impl DiskFile {
 
 impl File for DiskFile {
     fn append(&self, bytes: &[u8]) -> Result<(), FileError> {
-        (&self.file).write_all(bytes).map_err(|error| self.changed("append to", error))
+        // Not opened for appending only, since writing at an offset would then append, too.
+        let end = self.length()?;
+        self.file.write_all_at(bytes, end).map_err(|error| self.changed("append to", error))
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
+        self.file.write_all_at(bytes, offset).map_err(|error| self.changed("write to", error))
     }
 
     fn sync(&self) -> Result<(), FileError> {

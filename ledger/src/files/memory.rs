@@ -200,9 +200,17 @@ impl Content {
                 bytes
             }
             Survival::Torn(_) if only_appended => self.torn_tail(chance),
+            Survival::Torn(_) if self.bytes.len() == self.durable.len() => self.torn_sectors(chance),
             Survival::Zeroed | Survival::Torn(_) if chance.next().is_multiple_of(2) => self.durable.clone(),
             Survival::Zeroed | Survival::Torn(_) => self.bytes.clone(),
         }
+    }
+
+    /// Each sector that was written over is found old or new.
+    fn torn_sectors(&self, chance: &mut Chance) -> Vec<u8> {
+        let sectors = self.durable.chunks(SECTOR_BYTES).zip(self.bytes.chunks(SECTOR_BYTES));
+        let surviving = sectors.map(|(old, new)| if old == new || chance.next().is_multiple_of(2) { old } else { new });
+        surviving.flatten().copied().collect()
     }
 
     fn torn_tail(&self, chance: &mut Chance) -> Vec<u8> {
@@ -340,6 +348,23 @@ impl File for MemoryFile {
         }
     }
 
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
+        let mut disk = self.disk.lock();
+        let was_alive = !disk.crashed;
+        let begun = disk.begin("write to", &self.path);
+        let written = match (&begun, was_alive) {
+            (Ok(()), _) => bytes,
+            (Err(_), true) => &bytes[..bytes.len() / 2],
+            (Err(_), false) => &[],
+        };
+        let content = disk.contents.entry(self.id).or_default();
+        match content.bytes.get_mut(offset as usize..offset as usize + written.len()) {
+            Some(place) => place.copy_from_slice(written),
+            None => return Err(fatal("write to", &self.path, "the bytes lie beyond the end of the file")),
+        }
+        begun
+    }
+
     fn sync(&self) -> Result<(), FileError> {
         let mut disk = self.disk.lock();
         disk.begin_sync(&self.path)?;
@@ -394,6 +419,25 @@ mod tests {
     fn written(files: &MemoryFiles, path: &str) -> Option<Vec<u8>> {
         let file = files.open_existing(Path::new(path)).unwrap()?;
         Some(file.read_at(0, 10_000).unwrap())
+    }
+
+    #[test]
+    fn bytes_written_over_are_torn_by_the_sector() {
+        let files = MemoryFiles::new();
+        let file = files.open(Path::new("log")).unwrap();
+        file.append(&[1; 4 * SECTOR_BYTES]).unwrap();
+        file.sync().unwrap();
+        files.sync_folder(Path::new("")).unwrap();
+        file.write_at(SECTOR_BYTES as u64, &[2; 2 * SECTOR_BYTES]).unwrap();
+        assert!(file.write_at(3 * SECTOR_BYTES as u64, &[2; SECTOR_BYTES + 1]).is_err(), "beyond the end");
+
+        let after = |survival| written(&files.restart(survival), "log").unwrap();
+        assert_eq!(after(Survival::Synced), [1; 4 * SECTOR_BYTES]);
+        assert_eq!(after(Survival::Written)[SECTOR_BYTES..3 * SECTOR_BYTES], [2; 2 * SECTOR_BYTES]);
+        let torn: std::collections::BTreeSet<Vec<u8>> = (0..40)
+            .map(|seed| after(Survival::Torn(seed)).chunks(SECTOR_BYTES).map(|sector| sector[0]).collect())
+            .collect();
+        assert_eq!(torn.into_iter().collect::<Vec<_>>(), [[1, 1, 1, 1], [1, 1, 2, 1], [1, 2, 1, 1], [1, 2, 2, 1]]);
     }
 
     #[test]

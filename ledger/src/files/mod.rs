@@ -56,6 +56,10 @@ pub trait File: Send + Sync {
     /// bytes may stand there, and [`File::truncate`] takes them away.
     fn append(&self, bytes: &[u8]) -> Result<(), FileError>;
 
+    /// Writes over bytes that are already there, without changing the length: for space that
+    /// was allocated before. After an error the bytes in this place are unknown.
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError>;
+
     /// Makes the content durable. An error here must end the process.
     fn sync(&self) -> Result<(), FileError>;
 
