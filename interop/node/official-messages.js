@@ -73,6 +73,33 @@ function messages(files) {
   return new Map(files.flatMap(symbols).filter(([, value]) => isMessage(value)));
 }
 
+// How a generated class writes a field: `writer.writeInt32(1, f)`, and for messages also
+// the writing function of their class; a map writes its entries itself.
+const FIELD = /writer\.write(\w+)\(\s*(\d+),\s*f(?:,\s*([\w.]+)\.serializeBinaryToWriter)?\s*\)/g;
+const WRITE = String.raw`jspb\.BinaryWriter\.prototype\.write(\w+)`;
+const MAP = new RegExp(
+  String.raw`f\.serializeBinary\((\d+), writer, ${WRITE}, ${WRITE}(?:, ([\w.]+)\.serializeBinaryToWriter)?\)`,
+  'g',
+);
+
+/**
+ * Fields of the messages of the given .proto files as `[message's wire name, number, type]`, the type as in
+ * `Int32`, `RepeatedBytes`, `PackedUint64`, `Message:Header` or `Map<String,Message:ConfigGroup>`.
+ */
+function fields(files) {
+  const typed = (type, path) => (path === undefined ? type : `${type}:${path.split('.').at(-1)}`);
+  return [...messages(files)].flatMap(([name, type]) => {
+    const source = type.serializeBinaryToWriter.toString();
+    const single = [...source.matchAll(FIELD)].map(([, kind, number, path]) => [name, number, typed(kind, path)]);
+    const maps = [...source.matchAll(MAP)].map(([, number, key, value, path]) => [
+      name,
+      number,
+      `Map<${key},${typed(value, path)}>`,
+    ]);
+    return [...single, ...maps];
+  });
+}
+
 /** Enum values of the given .proto files as `[enum's wire name, value's name, number]`. */
 function enumValues(files) {
   return files
@@ -100,4 +127,4 @@ function serviceMethods(files) {
   });
 }
 
-module.exports = { FILES, messages, enumValues, serviceMethods };
+module.exports = { FILES, messages, fields, enumValues, serviceMethods };

@@ -1,11 +1,13 @@
 'use strict';
 // Decodes messages with the official classes and encodes them again: the bytes must come
-// out as they went in. A field that the official class does not know, or knows under
-// another type, is lost or changed on the way and shows as a difference.
+// out as they went in. A field that the official class does not know is lost on the way,
+// one that it knows under a narrower type is changed, and both show as a difference. What
+// does not show (a field that is wider there) is in the lists.
 //
 //   node reencode.js [FILE]              JSON lines of FILE (default: standard input), each
 //                                        {"message": "common.Envelope", "hex": "…"}
 //   node reencode.js --list [PROTO…]     wire names of all messages in these .proto files
+//   node reencode.js --fields [PROTO…]   their fields: NAME NUMBER TYPE
 //   node reencode.js --enums [PROTO…]    their enums: NAME VALUE NUMBER
 //   node reencode.js --services [PROTO…] their methods: PATH|REQUEST|RESPONSE
 //
@@ -14,7 +16,7 @@
 // 2: wrong usage or input.
 
 const fs = require('node:fs');
-const { FILES, messages, enumValues, serviceMethods } = require('./official-messages');
+const { FILES, messages, fields, enumValues, serviceMethods } = require('./official-messages');
 
 function main(args) {
   const [mode, ...files] = args;
@@ -22,13 +24,15 @@ function main(args) {
   switch (mode) {
     case '--list':
       return print([...messages(chosen).keys()].sort());
+    case '--fields':
+      return print(fields(chosen).map((row) => row.join(' ')).sort());
     case '--enums':
       return print(enumValues(chosen).map((row) => row.join(' ')).sort());
     case '--services':
       return print(serviceMethods(chosen).map((row) => row.join('|')).sort());
     default:
       if (args.length > 1 || mode?.startsWith('--')) {
-        throw new Error('usage: node reencode.js [FILE] | --list [PROTO…] | --enums [PROTO…] | --services [PROTO…]');
+        throw new Error('usage: node reencode.js [FILE] | --list | --fields | --enums | --services [PROTO…]');
       }
       return reencodeLines(fs.readFileSync(mode ?? 0, 'utf8'));
   }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use protox::prost_reflect::{DescriptorPool, EnumDescriptor, FileDescriptor, MessageDescriptor};
+use protox::prost_reflect::{DescriptorPool, EnumDescriptor, FieldDescriptor, FileDescriptor, Kind, MessageDescriptor};
 
 /// Everything below `proto/` that also exists outside: our own package is left out.
 pub(crate) struct Wire {
@@ -29,6 +29,14 @@ impl Wire {
             .collect()
     }
 
+    /// One line per field: message, number and type, named as by the official encoder.
+    pub(crate) fn fields(&self) -> Vec<String> {
+        let line = |field: FieldDescriptor| {
+            format!("{} {} {}", field.parent_message().full_name(), field.number(), field_type(&field))
+        };
+        self.messages().iter().flat_map(|message| message.fields().map(line).collect::<Vec<_>>()).collect()
+    }
+
     pub(crate) fn enums(&self) -> Vec<EnumDescriptor> {
         self.pool.all_enums().filter(|values| is_shared(&values.parent_file())).collect()
     }
@@ -51,6 +59,32 @@ impl Wire {
                 )
             })
             .collect()
+    }
+}
+
+fn field_type(field: &FieldDescriptor) -> String {
+    let kind = field.kind();
+    let entry = kind.as_message().filter(|message| message.is_map_entry());
+    if let Some(entry) = entry {
+        let [key, value] = [entry.map_entry_key_field(), entry.map_entry_value_field()];
+        return format!("Map<{},{}>", kind_name(&key.kind()), kind_name(&value.kind()));
+    }
+    let label = match (field.is_list(), field.is_packed()) {
+        (false, _) => "",
+        (true, false) => "Repeated",
+        (true, true) => "Packed",
+    };
+    [label, &kind_name(&kind)].concat()
+}
+
+fn kind_name(kind: &Kind) -> String {
+    match kind {
+        Kind::Message(message) => format!("Message:{}", message.name()),
+        Kind::Enum(_) => "Enum".into(),
+        scalar => {
+            let name = format!("{scalar:?}");
+            [&name[..1].to_uppercase(), &name[1..]].concat()
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn reencode(samples: &[Sample]) -> Verdicts {
     Verdicts { lines: stdout_lines(&output), all_equal: output.status.success() }
 }
 
-/// The lines of `--list`, `--enums` or `--services` for these `.proto` files.
+/// The lines of `--list`, `--fields`, `--enums` or `--services` for these `.proto` files.
 pub(crate) fn listed(mode: &str, files: &[String]) -> Vec<String> {
     let arguments: Vec<&str> = std::iter::once(mode).chain(files.iter().map(String::as_str)).collect();
     let output = run_script(&arguments, "");
