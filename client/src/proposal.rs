@@ -148,6 +148,11 @@ impl Proposal {
         &self.signed.proposal_bytes
     }
 
+    /// The proposal as a peer's endorser takes it, for calls that do not go through a gateway.
+    pub fn signed(&self) -> &SignedProposal {
+        &self.signed
+    }
+
     /// Asks one peer for the result, as a query.
     ///
     /// # Errors

@@ -1,3 +1,96 @@
-//! The ripstop program: one binary that runs a node, brings a local network up, submits and queries.
+//! `ripstop`: one program that runs a node, brings a local network up, deploys chaincode,
+//! submits and queries.
+//!
+//! Everything here wires the other rooms together or talks to running nodes over the wire.
+//! Nothing is decided about blocks, policies or state: that is for orderer, peer and ledger.
+//!
+//! Read next: [`cli`] for what can be typed, [`up`] for how a network comes to life,
+//! [`supervisor`] for who keeps it running.
 
-fn main() {}
+mod cli;
+mod duration;
+
+mod folder;
+mod ports;
+mod topology;
+
+mod material;
+mod node_config;
+mod package;
+
+mod processes;
+mod supervisor;
+mod programs;
+
+mod http;
+mod participation;
+mod session;
+mod lifecycle;
+
+mod deploy;
+mod down;
+mod invoke;
+mod ordered;
+mod status;
+mod table;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Chaincode, Cli, Command, Network};
+use crate::folder::Folder;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("ripstop: {error:#}");
+            programs::exit_code(&error)
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        // Nodes use every core; a command that waits for answers needs one thread.
+        Command::Orderer(node) => block_on_all_cores(programs::orderer(&node.config)),
+        Command::Peer(node) => block_on_all_cores(programs::peer(&node.config)),
+        Command::Sample { name } => block_on_all_cores(programs::sample(&name)),
+        _ => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command(cli)),
+    }
+}
+
+fn block_on_all_cores(program: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    tokio::runtime::Runtime::new()?.block_on(program)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
+    let Cli { target, command } = cli;
+    let folder = Folder::new(&target.dir)?;
+    match command {
+        Command::Network(Network::Up(options)) => up::up(&folder, &target, &options).await?,
+        Command::Network(Network::Status(json)) => return status::status(&folder, json.json).await,
+        Command::Network(Network::Down(json)) => down::down(&folder, json.json).await?,
+        Command::Network(Network::Supervise) => {
+            ripstop_node::logging::init();
+            supervisor::supervise(&folder).await?;
+        }
+        Command::Chaincode(Chaincode::Package { source, output, json }) => {
+            deploy::write_package(&source, output, json.json)?;
+        }
+        Command::Chaincode(Chaincode::Deploy { source, policy, init_required, json }) => {
+            deploy::deploy(&folder, &target, &source, policy.as_deref(), init_required, json.json).await?;
+        }
+        Command::Chaincode(Chaincode::List(json)) => deploy::list(&folder, &target, json.json).await?,
+        Command::Submit(call) => return invoke::submit(&folder, &target, &call).await,
+        Command::Query(call) => invoke::query(&folder, &target, &call).await?,
+        Command::Orderer(_) | Command::Peer(_) | Command::Sample { .. } => {
+            anyhow::bail!("nodes run on a runtime of their own")
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,198 @@
+//! The command line: what can be typed, and nothing of what it does.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::topology::{Cutting, Identities};
+
+/// A permissioned ledger that is Fabric on the wire: orderer, peer and tools in one program.
+#[derive(Debug, Parser)]
+#[command(name = "ripstop", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which network to talk to, and as whom.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Target {
+    /// Folder of the network.
+    #[arg(long, global = true, default_value = "./ripstop-network")]
+    pub(crate) dir: PathBuf,
+    /// Channel; the network's own by default.
+    #[arg(long, global = true)]
+    pub(crate) channel: Option<String>,
+    /// Peer to ask, by its name; a peer of the user's organization by default.
+    #[arg(long, global = true)]
+    pub(crate) peer: Option<String>,
+    /// Who asks: USER@ORG, for instance User1@org1.
+    #[arg(long = "as", global = true, value_name = "USER@ORG")]
+    pub(crate) user: Option<String>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a local network: up, status, down.
+    #[command(subcommand)]
+    Network(Network),
+    /// Package and deploy chaincode, list what is deployed.
+    #[command(subcommand)]
+    Chaincode(Chaincode),
+    /// Submit a transaction and wait until it is committed.
+    Submit(Call),
+    /// Ask a chaincode without ordering anything.
+    Query(Call),
+    /// Run one orderer.
+    Orderer(Node),
+    /// Run one peer.
+    Peer(Node),
+    /// Serve a sample contract (the network's supervisor does).
+    #[command(hide = true)]
+    Sample {
+        /// Name of the sample.
+        name: String,
+    },
+}
+
+/// `ripstop network …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Network {
+    /// Make and start a network, or resume the one in the folder.
+    Up(Box<Up>),
+    /// What runs, where, and how far it is.
+    Status(Json),
+    /// Stop the network; its folder stays and `up` resumes it.
+    Down(Json),
+    /// Be the parent of the network's processes.
+    #[command(hide = true)]
+    Supervise,
+}
+
+/// Options of `network up`; they count when the network is made, and must not differ later.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Organizations with peers.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(crate) orgs: Option<u16>,
+    /// Peers of each organization: one number for all, or one for each.
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=50))]
+    pub(crate) peers_per_org: Vec<u16>,
+    /// Orderers.
+    #[arg(long)]
+    pub(crate) orderers: Option<u16>,
+    /// Key kind of the users.
+    #[arg(long)]
+    pub(crate) identities: Option<Identities>,
+    /// Longest time a transaction waits for its block, such as 2s or 500ms.
+    #[arg(long, value_parser = crate::duration::parse)]
+    pub(crate) batch_timeout: Option<std::time::Duration>,
+    /// Most transactions in a block.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_message_count: Option<u32>,
+    /// A block is cut before it grows beyond this many bytes.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) preferred_max_bytes: Option<u32>,
+    /// No transaction may be larger than this many bytes.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) absolute_max_bytes: Option<u32>,
+    /// Consecutive ports from this one on.
+    #[arg(long, conflicts_with = "ports")]
+    pub(crate) port_base: Option<u16>,
+    /// Fabric's own port numbers, or free ones.
+    #[arg(long)]
+    pub(crate) ports: Option<PortPlan>,
+    /// Whether an idle orderer waits for the batch timeout.
+    #[arg(long)]
+    pub(crate) cutting: Option<Cutting>,
+    /// Stay, and stop the network on Ctrl-C.
+    #[arg(long)]
+    pub(crate) foreground: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// Where ports come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PortPlan {
+    /// 7050, 7051, 9051 …, as in Fabric's test-network.
+    Fabric,
+    /// Whatever is free.
+    Free,
+}
+
+/// `ripstop chaincode …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Chaincode {
+    /// Write a package and print its id.
+    Package {
+        #[command(flatten)]
+        source: Source,
+        /// File to write; NAME_VERSION.tar.gz by default.
+        #[arg(short, long)]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Install, approve and commit a chaincode; again with anything changed is an upgrade.
+    Deploy {
+        #[command(flatten)]
+        source: Source,
+        /// Endorsement policy, such as "AND('Org1MSP.peer','Org2MSP.peer')"; a majority by default.
+        #[arg(long)]
+        policy: Option<String>,
+        /// The first call must be an init call.
+        #[arg(long)]
+        init_required: bool,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// The definitions that are committed on the channel.
+    List(Json),
+}
+
+/// Which chaincode, and where it is served.
+#[derive(Debug, Args)]
+pub(crate) struct Source {
+    /// Name on the channel.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Version, free text.
+    #[arg(long)]
+    pub(crate) version: String,
+    /// HOST:PORT of the chaincode's service.
+    #[arg(long)]
+    pub(crate) address: String,
+}
+
+/// One call of a chaincode.
+#[derive(Debug, Args)]
+pub(crate) struct Call {
+    /// Name of the chaincode.
+    pub(crate) chaincode: String,
+    /// Name of the function.
+    pub(crate) function: String,
+    /// Its arguments.
+    pub(crate) arguments: Vec<String>,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// Whether a program reads the answer.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Json {
+    /// Print one JSON object.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// One node of a production network.
+#[derive(Debug, Args)]
+pub(crate) struct Node {
+    /// Its configuration file.
+    #[arg(long)]
+    pub(crate) config: PathBuf,
+}

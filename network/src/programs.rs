@@ -1,0 +1,81 @@
+//! The programs that run until they are told to end: an orderer, a peer, a sample contract.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use ripstop_chaincode_sdk::{Server, ServerSettings};
+use ripstop_node::{CancellationToken, logging, settings};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::supervisor::SUPERVISED;
+
+/// A ledger or log could not be made durable: the node must not go on.
+const DISK_FAILED: u8 = 3;
+
+/// Runs one orderer.
+pub(crate) async fn orderer(config: &Path) -> anyhow::Result<()> {
+    let mut settings: ripstop_orderer::OrdererSettings = settings::load(config, "RIPSTOP_ORDERER")?;
+    settings.resolve_paths(folder_of(config));
+    let log_spec = logging::init();
+    ripstop_orderer::run(settings, log_spec, told_to_end()?).await?;
+    Ok(())
+}
+
+/// Runs one peer.
+pub(crate) async fn peer(config: &Path) -> anyhow::Result<()> {
+    let mut settings: ripstop_peer::settings::PeerSettings = settings::load(config, "RIPSTOP_PEER")?;
+    settings.node.resolve_paths(folder_of(config));
+    ripstop_peer::run::run(settings, told_to_end()?).await?;
+    Ok(())
+}
+
+/// Serves a sample contract at the address and under the package id that the environment names.
+pub(crate) async fn sample(name: &str) -> anyhow::Result<()> {
+    logging::init();
+    let settings = ServerSettings::from_environment()?;
+    let end = told_to_end()?;
+    let contract = match name {
+        "basic" => ripstop_samples::Basic,
+        _ => bail!("there is no sample contract named {name}: basic is the one there is"),
+    };
+    Server::new(settings, contract).run(end.cancelled_owned()).await?;
+    Ok(())
+}
+
+fn folder_of(config: &Path) -> &Path {
+    config.parent().unwrap_or(Path::new("."))
+}
+
+/// Cancelled on SIGTERM or SIGINT, and with the standard input where a supervisor holds it.
+fn told_to_end() -> anyhow::Result<CancellationToken> {
+    let token = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for signals")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
+    let on_signal = token.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        on_signal.cancel();
+    });
+    if std::env::var_os(SUPERVISED).is_some() {
+        let on_close = token.clone();
+        // A thread of its own: reading standard input cannot be interrupted.
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            on_close.cancel();
+        });
+    }
+    Ok(token)
+}
+
+/// 3 when a disk failed under a node, 1 for every other failure.
+pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let disk_failed = match error.downcast_ref::<ripstop_peer::run::Error>() {
+        Some(error) => matches!(error, ripstop_peer::run::Error::Ledger(_)),
+        None => error.downcast_ref::<ripstop_orderer::Error>().is_some_and(ripstop_orderer::Error::is_fatal),
+    };
+    if disk_failed { ExitCode::from(DISK_FAILED) } else { ExitCode::FAILURE }
+}
