@@ -17,7 +17,6 @@ macro_rules! levels {
     ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[expect(non_camel_case_types, reason = "the names are those of the configuration")]
         pub enum $name {
             /// No capability is named.
             None,

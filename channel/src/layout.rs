@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn who_is_no_peer_cannot_endorse() {
         assert_eq!(layouts("OR('A.admin','B.peer')"), [layout(&[("B", 1)])]);
-        assert_eq!(layouts("'A.client'"), Vec::<Layout>::new());
+        assert_eq!(layouts("OR('A.client')"), Vec::<Layout>::new());
     }
 
     #[test]

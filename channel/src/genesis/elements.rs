@@ -7,8 +7,8 @@ use ripstop_msp::policy_text;
 use ripstop_proto::common::implicit_meta_policy::Rule;
 use ripstop_proto::common::policy::PolicyType;
 use ripstop_proto::common::{
-    BlockDataHashingStructure, Capabilities, Capability, ConfigGroup, ConfigPolicy, ConfigValue, HashingAlgorithm,
-    ImplicitMetaPolicy, OrdererAddresses, Policy,
+    BlockDataHashingStructure, ConfigGroup, ConfigPolicy, ConfigValue, HashingAlgorithm, ImplicitMetaPolicy,
+    OrdererAddresses, Policy,
 };
 use ripstop_proto::msp::{FabricMspConfig, MspConfig};
 use ripstop_proto::{etcdraft, orderer, protos};
@@ -160,13 +160,24 @@ fn policy(group: &mut ConfigGroup, name: &str, kind: PolicyType, content: &impl 
 }
 
 fn value(group: &mut ConfigGroup, key: &str, content: &impl Message) {
-    let value = ConfigValue { version: 0, value: content.encode_to_vec().into(), mod_policy: ADMINS.to_owned() };
+    value_bytes(group, key, content.encode_to_vec());
+}
+
+fn value_bytes(group: &mut ConfigGroup, key: &str, content: Vec<u8>) {
+    let value = ConfigValue { version: 0, value: content.into(), mod_policy: ADMINS.to_owned() };
     group.values.insert(key.to_owned(), value);
 }
 
+/// `Capabilities{capabilities: {name: {}}}`, with the empty map value written out as Go's
+/// encoder does and ours does not: Fabric's tools compare values as bytes.
+///
+/// ```text
+/// 0a LL  0a NN name  12 00
+/// ```
 fn capability(group: &mut ConfigGroup, name: &str) {
-    let capabilities = BTreeMap::from([(name.to_owned(), Capability {})]);
-    value(group, capabilities::KEY, &Capabilities { capabilities });
+    let length = u8::try_from(name.len()).expect("a capability's name is a few bytes long");
+    let content = [&[0x0a, length + 4, 0x0a, length], name.as_bytes(), &[0x12, 0]].concat();
+    value_bytes(group, capabilities::KEY, content);
 }
 
 fn add_organization(group: &mut ConfigGroup, name: &str, child: ConfigGroup) -> Result<(), GenesisError> {
