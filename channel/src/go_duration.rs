@@ -15,7 +15,7 @@ const UNITS: [(&str, u64); 8] = [
 ];
 
 /// Go's `time.ParseDuration` for durations that are not negative; none for anything else.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+pub fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(Duration::ZERO);
@@ -53,7 +53,7 @@ fn scaled(number: &str, scale: u64) -> Option<u64> {
 }
 
 /// Go's `Duration.String`, as configtxgen writes it.
-pub(crate) fn text(duration: Duration) -> String {
+pub fn text(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     match nanos {
         0 => return "0s".to_owned(),

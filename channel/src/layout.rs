@@ -43,6 +43,11 @@ pub(crate) fn out_of(needed: usize, parts: &[Vec<Layout>]) -> Vec<Layout> {
     chosen.swap_remove(needed)
 }
 
+/// The layouts that satisfy every one of several policies.
+pub fn all_of(policies: &[Vec<Layout>]) -> Vec<Layout> {
+    out_of(policies.len(), policies)
+}
+
 fn peer_of(principal: &Principal) -> Option<&str> {
     match principal {
         Principal::Role { role: Role::Admin | Role::Client | Role::Orderer, .. } => None,
@@ -71,7 +76,8 @@ fn smallest(layouts: impl Iterator<Item = Layout>) -> Vec<Layout> {
     kept
 }
 
-fn contains(layout: &Layout, part: &Layout) -> bool {
+/// Whether `layout` has at least the endorsements of `part`.
+pub fn contains(layout: &Layout, part: &Layout) -> bool {
     part.iter().all(|(msp_id, count)| layout.get(msp_id).is_some_and(|present| present >= count))
 }
 

@@ -24,10 +24,10 @@ mod orderer;
 mod acl;
 mod application_policy;
 mod block_signatures;
-mod layout;
+pub mod layout;
 mod policy;
 
-mod go_duration;
+pub mod go_duration;
 
 pub mod genesis;
 

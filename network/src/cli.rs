@@ -88,7 +88,7 @@ pub(crate) struct Up {
     #[arg(long)]
     pub(crate) identities: Option<Identities>,
     /// Longest time a transaction waits for its block, such as 2s or 500ms.
-    #[arg(long, value_parser = crate::duration::parse)]
+    #[arg(long, value_parser = ripstop_node::settings::duration::parse)]
     pub(crate) batch_timeout: Option<std::time::Duration>,
     /// Most transactions in a block.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]

@@ -59,7 +59,8 @@ pub(crate) async fn bring_about(lifecycle: &Lifecycle<'_>, wanted: &Wanted) -> a
         let unchanged = committed.version == wanted.version
             && committed.validation_parameter == wanted.validation_parameter
             && committed.init_required == wanted.init_required
-            && lifecycle.approved_package(&wanted.name, committed.sequence).await?.as_deref() == Some(wanted.package.id());
+            && lifecycle.approved_package(&wanted.name, committed.sequence).await?.as_deref()
+                == Some(wanted.package.id());
         if unchanged {
             return Ok(Deployed { sequence: committed.sequence, changed: false });
         }

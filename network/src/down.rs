@@ -43,7 +43,8 @@ pub(crate) async fn stop(folder: &Folder) -> anyhow::Result<bool> {
     let deadline = Instant::now() + TIMEOUT;
     while running.iter().any(|process| process.is_alive()) {
         if Instant::now() > deadline {
-            let pids: Vec<u32> = running.iter().filter(|process| process.is_alive()).map(|process| process.pid).collect();
+            let pids: Vec<u32> =
+                running.iter().filter(|process| process.is_alive()).map(|process| process.pid).collect();
             bail!("processes {pids:?} did not end within {} s; end them with `kill -9`", TIMEOUT.as_secs());
         }
         tokio::time::sleep(POLL).await;

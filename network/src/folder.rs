@@ -62,19 +62,18 @@ impl Folder {
         if self.path.join(MARK).exists() {
             return Ok(Found::Unfinished);
         }
-        let mut entries = std::fs::read_dir(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
+        let mut entries =
+            std::fs::read_dir(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
         if entries.next().is_some() {
-            bail!(
-                "{} holds other files and no network: name an empty or new folder with --dir",
-                self.path.display()
-            );
+            bail!("{} holds other files and no network: name an empty or new folder with --dir", self.path.display());
         }
         Ok(Found::Empty)
     }
 
     /// Makes the folder and marks it as ours.
     pub(crate) fn create(&self) -> anyhow::Result<()> {
-        std::fs::create_dir_all(&self.path).with_context(|| format!("cannot make the folder {}", self.path.display()))?;
+        std::fs::create_dir_all(&self.path)
+            .with_context(|| format!("cannot make the folder {}", self.path.display()))?;
         std::fs::write(self.path.join(MARK), "This folder belongs to a local Ripstop network.\n")
             .with_context(|| format!("cannot write into {}", self.path.display()))
     }
@@ -92,7 +91,10 @@ impl Folder {
     pub(crate) fn topology(&self) -> anyhow::Result<Topology> {
         let path = self.path.join("network.json");
         read_json(&path)?.with_context(|| {
-            format!("there is no network in {}: make one with `ripstop network up`, or name another folder with --dir", self.path.display())
+            format!(
+                "there is no network in {}: make one with `ripstop network up`, or name another folder with --dir",
+                self.path.display()
+            )
         })
     }
 

@@ -100,7 +100,8 @@ impl<'a> Lifecycle<'a> {
     pub(crate) async fn approved_package(&self, name: &str, sequence: i64) -> anyhow::Result<Option<String>> {
         let mut package_ids = Vec::new();
         for (organization, peer) in self.first_peers() {
-            let approved = self.admin(organization, peer).await?.approved(&self.topology.channel, name, sequence).await?;
+            let approved =
+                self.admin(organization, peer).await?.approved(&self.topology.channel, name, sequence).await?;
             package_ids.push(approved.map(|approved| package_of(&approved)));
         }
         let first = package_ids.first().cloned().flatten();
@@ -179,8 +180,7 @@ impl<'a> Lifecycle<'a> {
         for (organization, peer) in self.topology.peers() {
             let admin = self.admin(organization, peer).await?;
             wait_for(&format!("{} has not seen every organization's approval", peer.name), async || {
-                let answer =
-                    admin.evaluate(&self.topology.channel, "CheckCommitReadiness", &arguments).await?;
+                let answer = admin.evaluate(&self.topology.channel, "CheckCommitReadiness", &arguments).await?;
                 let readiness = CheckCommitReadinessResult::decode(answer)?;
                 Ok(readiness.approvals.values().all(|approved| *approved))
             })
@@ -251,12 +251,7 @@ impl Admin {
 
 async fn submit(proposal: ProposalBuilder) -> anyhow::Result<()> {
     let status = proposal.build()?.endorse().await?.submit().await?.status().await?;
-    ensure!(
-        status.is_successful(),
-        "transaction {} is invalid: {}",
-        status.transaction_id,
-        status.code.as_str_name()
-    );
+    ensure!(status.is_successful(), "transaction {} is invalid: {}", status.transaction_id, status.code.as_str_name());
     Ok(())
 }
 

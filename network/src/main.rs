@@ -8,7 +8,6 @@
 //! [`supervisor`] for who keeps it running.
 
 mod cli;
-mod duration;
 
 mod folder;
 mod ports;
@@ -19,13 +18,13 @@ mod node_config;
 mod package;
 
 mod processes;
-mod supervisor;
 mod programs;
+mod supervisor;
 
 mod http;
+mod lifecycle;
 mod participation;
 mod session;
-mod lifecycle;
 
 mod deploy;
 mod down;

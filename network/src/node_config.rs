@@ -61,24 +61,25 @@ struct OrdererTable {
 /// Writes the file of every node.
 pub(crate) fn write(folder: &Folder, topology: &Topology) -> anyhow::Result<()> {
     let dial = dial_map(topology);
-    let node = |name: &str, msp_id: &str, member: &MemberFolder, port: u16, operations_port: u16| -> anyhow::Result<Node> {
-        let relative = |path: PathBuf| from_node_folder(folder, &path);
-        Ok(Node {
-            name: name.to_owned(),
-            msp_id: msp_id.to_owned(),
-            msp_folder: relative(member.msp())?,
-            data_folder: "data".into(),
-            listen: loopback(port).to_string(),
-            advertise: format!("{name}:{port}"),
-            operations_listen: loopback(operations_port).to_string(),
-            tls: Tls {
-                certificate: relative(member.tls_certificate())?,
-                key: relative(member.tls_key())?,
-                client_roots: Vec::new(),
-            },
-            dial: dial.clone(),
-        })
-    };
+    let node =
+        |name: &str, msp_id: &str, member: &MemberFolder, port: u16, operations_port: u16| -> anyhow::Result<Node> {
+            let relative = |path: PathBuf| from_node_folder(folder, &path);
+            Ok(Node {
+                name: name.to_owned(),
+                msp_id: msp_id.to_owned(),
+                msp_folder: relative(member.msp())?,
+                data_folder: "data".into(),
+                listen: loopback(port).to_string(),
+                advertise: format!("{name}:{port}"),
+                operations_listen: loopback(operations_port).to_string(),
+                tls: Tls {
+                    certificate: relative(member.tls_certificate())?,
+                    key: relative(member.tls_key())?,
+                    client_roots: Vec::new(),
+                },
+                dial: dial.clone(),
+            })
+        };
     for orderer in &topology.orderers {
         let member = folder.orderer_organization().node(&orderer.name, Role::Orderer);
         let file = OrdererFile {

@@ -54,7 +54,8 @@ fn seek(channel: &str, creator: &bytes::Bytes, number: u64) -> Payload {
         channel_id: channel.to_owned(),
         ..Default::default()
     };
-    let signature_header = SignatureHeader { creator: creator.clone(), nonce: rand::random::<[u8; 24]>().to_vec().into() };
+    let signature_header =
+        SignatureHeader { creator: creator.clone(), nonce: rand::random::<[u8; 24]>().to_vec().into() };
     let header = Header {
         channel_header: channel_header.encode_to_vec().into(),
         signature_header: signature_header.encode_to_vec().into(),

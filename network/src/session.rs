@@ -87,7 +87,11 @@ pub(crate) async fn connect(
 }
 
 /// Connects to an orderer of the network.
-pub(crate) async fn connect_orderer(folder: &Folder, topology: &Topology, orderer: &Orderer) -> anyhow::Result<Channel> {
+pub(crate) async fn connect_orderer(
+    folder: &Folder,
+    topology: &Topology,
+    orderer: &Orderer,
+) -> anyhow::Result<Channel> {
     let member = folder.orderer_organization().node(&orderer.name, Role::Orderer);
     dial(topology, &orderer.advertised(), &member.tls_root()).await
 }

@@ -57,7 +57,8 @@ impl Status {
     /// Asks every node.
     pub(crate) async fn of(folder: &Folder, topology: &Topology) -> anyhow::Result<Self> {
         let processes = Processes::read(&folder.processes_file())?;
-        let pid = |name: &str| processes.as_ref().and_then(|processes| processes.running(name)).map(|process| process.pid);
+        let pid =
+            |name: &str| processes.as_ref().and_then(|processes| processes.running(name)).map(|process| process.pid);
         let mut nodes = Vec::new();
         for orderer in &topology.orderers {
             let seen = Seen::of(pid(&orderer.name), orderer.operations_port, &topology.channel).await;
@@ -103,7 +104,8 @@ impl Status {
             return Ok(());
         }
         println!("channel {}\n", self.channel);
-        let mut table = Table::new(&["NAME", "ROLE", "ORGANIZATION", "ADDRESS", "OPERATIONS", "PID", "STATE", "HEIGHT"]);
+        let mut table =
+            Table::new(&["NAME", "ROLE", "ORGANIZATION", "ADDRESS", "OPERATIONS", "PID", "STATE", "HEIGHT"]);
         let shown = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         for node in &self.nodes {
             table.push([
@@ -168,9 +170,9 @@ pub(crate) async fn is_healthy(operations_port: u16) -> bool {
 /// The value of `name{channel="…"}` in Prometheus' text format.
 fn metric(metrics: &str, name: &str, channel: &str) -> Option<f64> {
     let label = format!("channel=\"{channel}\"");
-    let line = metrics.lines().find(|line| {
-        line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') && rest.contains(&label))
-    })?;
+    let line = metrics
+        .lines()
+        .find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{') && rest.contains(&label)))?;
     line.rsplit_once(' ')?.1.parse().ok()
 }
 

@@ -99,7 +99,8 @@ fn start(folder: &Folder, plan: &Plan) -> anyhow::Result<(Process, Child)> {
         .spawn()
         .with_context(|| format!("cannot start {}", plan.name))?;
     let pid = child.id().context("the process ended at once")?;
-    let process = Process::of(pid).with_context(|| format!("{} ended at once; see {}", plan.name, log_path.display()))?;
+    let process =
+        Process::of(pid).with_context(|| format!("{} ended at once; see {}", plan.name, log_path.display()))?;
     Ok((process, child))
 }
 

@@ -136,7 +136,9 @@ impl Topology {
 
     /// Every peer with its organization, in order.
     pub(crate) fn peers(&self) -> impl Iterator<Item = (&Organization, &Peer)> {
-        self.organizations.iter().flat_map(|organization| organization.peers.iter().map(move |peer| (organization, peer)))
+        self.organizations
+            .iter()
+            .flat_map(|organization| organization.peers.iter().map(move |peer| (organization, peer)))
     }
 
     /// The organization that `name` means: its MSP id, its domain, or the domain's first part.

@@ -63,7 +63,10 @@ pub(crate) async fn up(folder: &Folder, target: &Target, options: &Up) -> anyhow
 /// The network of an existing folder; options that ask for another one are refused.
 fn resumed(topology: Topology, target: &Target, options: &Up) -> anyhow::Result<Topology> {
     if let Some(channel) = target.channel.as_ref().filter(|channel| **channel != topology.channel) {
-        bail!("the network has the channel {}, not {channel}: name another folder with --dir for a new network", topology.channel);
+        bail!(
+            "the network has the channel {}, not {channel}: name another folder with --dir for a new network",
+            topology.channel
+        );
     }
     let given = [
         options.orgs.is_some(),
@@ -141,10 +144,9 @@ fn planned(target: &Target, options: &Up, ports: &mut Ports) -> anyhow::Result<T
 
 /// Every port of the plan must be free before anything starts.
 fn check_ports(topology: &Topology) -> anyhow::Result<()> {
-    let orderers = topology
-        .orderers
-        .iter()
-        .flat_map(|orderer| [orderer.port, orderer.admin_port, orderer.operations_port].map(|port| (&orderer.name, port)));
+    let orderers = topology.orderers.iter().flat_map(|orderer| {
+        [orderer.port, orderer.admin_port, orderer.operations_port].map(|port| (&orderer.name, port))
+    });
     let peers = topology.peers().flat_map(|(_, peer)| [peer.port, peer.operations_port].map(|port| (&peer.name, port)));
     let contracts = topology.contracts.iter().map(|contract| (&contract.name, contract.port));
     for (name, port) in orderers.chain(peers).chain(contracts) {

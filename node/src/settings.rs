@@ -4,6 +4,7 @@
 //! Unknown keys are refused with a suggestion, and each key can be overridden by an
 //! environment variable; [`load`] says how. No default is taken silently from elsewhere.
 
+pub mod duration;
 mod load;
 mod overrides;
 

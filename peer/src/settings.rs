@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ripstop_node::settings::NodeSettings;
-use serde::{Deserialize, Deserializer};
+use ripstop_node::settings::{NodeSettings, duration};
+use serde::Deserialize;
 
 /// The whole configuration file of a peer.
 #[derive(Debug, Clone, Deserialize)]
@@ -22,25 +22,25 @@ pub struct PeerSettings {
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct PeerTable {
     /// How long connecting to a chaincode server may take, unless its package says otherwise.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub chaincode_dial_timeout: Duration,
     /// How long one call of a chaincode may run.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub chaincode_execute_timeout: Duration,
     /// How long the gateway waits for one endorser.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub endorsement_timeout: Duration,
     /// How long the gateway waits for one orderer.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub broadcast_timeout: Duration,
     /// How far a proposal's timestamp may be from this node's clock, to either side.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub authentication_time_window: Duration,
     /// Shortest wait after every orderer of a channel failed.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub deliver_retry_least: Duration,
     /// Longest wait after every orderer of a channel failed.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "duration::deserialize")]
     pub deliver_retry_most: Duration,
     /// Blocks that may wait for the committer, per channel.
     pub delivered_blocks_max: usize,
@@ -70,27 +70,6 @@ impl PeerSettings {
     /// The folder of installed chaincode packages.
     pub fn packages_folder(&self) -> PathBuf {
         self.node.data_folder.join("packages")
-    }
-}
-
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse_duration(&text).map_err(serde::de::Error::custom)
-}
-
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit_ms = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60 * 1000,
-        _ => return Err(format!("{text:?} is no duration; write a whole number and ms, s or m, for instance \"30s\"")),
-    };
-    let milliseconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_ms));
-    match milliseconds {
-        Some(milliseconds) if milliseconds > 0 => Ok(Duration::from_millis(milliseconds)),
-        _ => Err(format!("the duration {text:?} is not a positive number that fits")),
     }
 }
 
@@ -126,12 +105,11 @@ mod tests {
 
     #[test]
     fn durations_are_numbers_with_a_unit() {
-        let settings = parse("[peer]\nchaincode-execute-timeout = \"500ms\"\nauthentication-time-window = \"5m\"").unwrap();
+        let settings =
+            parse("[peer]\nchaincode-execute-timeout = \"500ms\"\nauthentication-time-window = \"5m\"").unwrap();
         assert_eq!(settings.peer.chaincode_execute_timeout, Duration::from_millis(500));
         assert_eq!(settings.peer.authentication_time_window, Duration::from_secs(300));
-        for wrong in ["30", "s", "-1s", "0s", "1h", "99999999999999999999s"] {
-            assert!(parse_duration(wrong).is_err(), "{wrong}");
-        }
+        assert!(parse("[peer]\nchaincode-execute-timeout = \"30\"").is_err());
     }
 
     #[test]

@@ -8,8 +8,7 @@ use crate::network::{Network, RIPSTOP, text};
 #[test]
 fn a_network_is_used_stopped_and_resumed_with_its_data() {
     let network = Network::up(&[]);
-    let submitted =
-        network.json(&["submit", "--json", "basic", "CreateAsset", "asset70", "green", "10", "Ada", "500"]);
+    let submitted = network.json(&["submit", "--json", "basic", "CreateAsset", "asset70", "green", "10", "Ada", "500"]);
     assert_eq!(submitted["code"], "VALID");
     assert_eq!(submitted["code_number"], 0);
     assert_eq!(submitted["tx_index"], 0);
@@ -50,8 +49,17 @@ fn deploying_again_is_an_upgrade_only_when_something_changed() {
     let network = Network::up(&[]);
     let deploy = |version: &str, policy: &str| {
         network.json(&[
-            "chaincode", "deploy", "--json", "--name", "other", "--version", version, "--address", "127.0.0.1:9",
-            "--policy", policy,
+            "chaincode",
+            "deploy",
+            "--json",
+            "--name",
+            "other",
+            "--version",
+            version,
+            "--address",
+            "127.0.0.1:9",
+            "--policy",
+            policy,
         ])
     };
     let first = deploy("1.0", "OR('Org1MSP.peer','Org2MSP.peer')");
@@ -64,7 +72,16 @@ fn deploying_again_is_an_upgrade_only_when_something_changed() {
     assert_eq!(version["sequence"], 3);
     assert_ne!(version["package_id"], first["package_id"]);
     let refused = network.refused(&[
-        "chaincode", "deploy", "--name", "other", "--version", "2", "--address", "127.0.0.1:9", "--policy", "AND(",
+        "chaincode",
+        "deploy",
+        "--name",
+        "other",
+        "--version",
+        "2",
+        "--address",
+        "127.0.0.1:9",
+        "--policy",
+        "AND(",
     ]);
     assert!(refused.contains("--policy AND( is no endorsement policy"), "{refused}");
 }

@@ -1,6 +1,8 @@
 //! Real processes and real clients: networks are brought up with the program itself, on
 //! free ports, and stopped again.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+
 mod architecture;
 mod command_line;
 mod contract;

@@ -56,7 +56,17 @@ fn asset_transfer(network: &Network, chaincode: &str) {
 
 fn deploy(network: &Network, name: &str, address: &str) -> String {
     let deployed = network.json(&[
-        "chaincode", "deploy", "--json", "--name", name, "--version", "1.0", "--address", address, "--policy", BOTH,
+        "chaincode",
+        "deploy",
+        "--json",
+        "--name",
+        name,
+        "--version",
+        "1.0",
+        "--address",
+        address,
+        "--policy",
+        BOTH,
     ]);
     deployed["package_id"].as_str().unwrap().to_owned()
 }
@@ -91,7 +101,8 @@ fn the_official_sdk_runs_asset_transfer_basic_against_our_contract_and_a_node_co
     install_packages();
     let network = Network::up(&[]);
 
-    let address = network.json(&["network", "status", "--json"])["contracts"][0]["address"].as_str().unwrap().to_owned();
+    let address =
+        network.json(&["network", "status", "--json"])["contracts"][0]["address"].as_str().unwrap().to_owned();
     deploy(&network, "basic", &address.replace("localhost", "127.0.0.1"));
     asset_transfer(&network, "basic");
 

@@ -24,7 +24,8 @@ async fn codes_and_commit_hashes_are_equal_with_conflicts_and_phantoms_and_after
     network.ok(&["network", "down"]);
     let second = compare(&network);
     for (codes, chain) in [(before, &first), (after, &second)] {
-        for code in [TxValidationCode::Valid, TxValidationCode::MvccReadConflict, TxValidationCode::PhantomReadConflict] {
+        for code in [TxValidationCode::Valid, TxValidationCode::MvccReadConflict, TxValidationCode::PhantomReadConflict]
+        {
             assert!(codes.contains_key(&code.as_str_name()), "no {} among {codes:?}", code.as_str_name());
         }
         let in_chain = chain.iter().flat_map(|(filter, _)| filter).filter(|code| **code != 0).count();

@@ -113,8 +113,8 @@ fn explain(path: &Path, text: &str, overrides: &Overrides, error: &toml::de::Err
         let variable = overrides.name(index).to_owned();
         return SettingsError::Environment { variable, message, suggestion };
     }
-    let place = error.span().filter(|span| span.end <= text.len() && !span.is_empty());
-    let line = place.as_ref().map(|span| text[..span.start].matches('\n').count() + 1);
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map(|before| before.matches('\n').count() + 1);
     let key = line.and_then(|line| key_in(text.lines().nth(line - 1)?));
     SettingsError::File { path: path.to_owned(), line, key, message, suggestion }
 }
@@ -212,7 +212,7 @@ key = "tls/server.key"
     #[test]
     fn an_unknown_table_is_refused_with_a_suggestion() {
         let error = read(&format!("{FILE}\n[orderrer]\ncutting = \"adaptive\"\n"), &[]).unwrap_err().to_string();
-        assert!(error.contains("peer.toml:19"), "{error}");
+        assert!(error.contains("peer.toml:18"), "{error}");
         assert!(error.ends_with("did you mean `orderer`?"), "{error}");
     }
 

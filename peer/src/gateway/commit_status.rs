@@ -17,10 +17,7 @@ pub(super) const TIMED_OUT: &str = "context deadline exceeded";
 const RESOURCE: &str = "gateway/CommitStatus";
 
 impl Gateway {
-    pub(super) async fn await_commit(
-        &self,
-        signed: SignedCommitStatusRequest,
-    ) -> Result<CommitStatusResponse, Status> {
+    pub(super) async fn await_commit(&self, signed: SignedCommitStatusRequest) -> Result<CommitStatusResponse, Status> {
         let request = CommitStatusRequest::decode(signed.request.clone())
             .map_err(|error| Status::invalid_argument(format!("invalid status request: {error}")))?;
         if request.transaction_id.is_empty() {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use futures::future::join_all;
-use ripstop_channel::ChannelConfig;
+use ripstop_channel::{ChannelConfig, Layout, layout};
 use ripstop_proto::gateway::{EndorseRequest, EndorseResponse, ErrorDetail};
 use ripstop_proto::proposal::OpenProposal;
 use ripstop_proto::protos::{ChaincodeInterest, Endorsement, ProposalResponse, SignedProposal};
@@ -18,7 +18,7 @@ use ripstop_proto::transaction;
 use tonic::{Code, Status};
 
 use super::peers::{self, ChannelPeer, channel_peers};
-use super::plan::{self, Layout};
+use super::plan;
 use super::{Gateway, failure};
 use crate::channel::Channel;
 use crate::lifecycle::definition;
@@ -104,7 +104,7 @@ impl<'a> Collection<'a> {
         let own = self.gateway.endorsers.local.msp_id.clone();
         let interest = self.first_endorsement(&own).await?.interest.unwrap_or_default();
         let policies = policies(channel, self.config, &interest, &proposal.spec_chaincode_name)?;
-        let layouts = plan::within_reach(plan::common_layouts(&policies), &self.available, Some(&own));
+        let layouts = plan::within_reach(layout::all_of(&policies), &self.available, Some(&own));
         if layouts.is_empty() {
             return Err(Status::failed_precondition(
                 "no combination of peers can be derived which satisfy the endorsement policy: \

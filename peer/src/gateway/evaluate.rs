@@ -28,7 +28,8 @@ impl Gateway {
         let config = channel.config();
         let mut details = Vec::new();
         let mut last_code = Code::Unavailable;
-        for peer in candidates(channel_peers(&config, &self.endorsers.local), &proposal, &request.target_organizations)? {
+        for peer in candidates(channel_peers(&config, &self.endorsers.local), &proposal, &request.target_organizations)?
+        {
             match self.endorsers.process(&config, &peer, signed.clone()).await {
                 Ok(response) => return Ok(EvaluateResponse { result: Some(result(response)?) }),
                 Err(failed) => {

@@ -118,7 +118,10 @@ mod tests {
     fn response(status: i32, message: &str, payload: &'static [u8]) -> Answer {
         let response = Response { status, message: message.into(), payload: Bytes::new() };
         let payload = Bytes::from_static(payload);
-        Answer { response: Some(ProposalResponse { response: Some(response), payload, ..Default::default() }), error: None }
+        Answer {
+            response: Some(ProposalResponse { response: Some(response), payload, ..Default::default() }),
+            error: None,
+        }
     }
 
     fn failed(answer: Answer) -> (Code, String, bool, bool) {
@@ -134,7 +137,10 @@ mod tests {
             failed(response(500, "no such asset", b"p")),
             (Code::Unknown, "chaincode response 500, no such asset".into(), false, false)
         );
-        assert_eq!(failed(response(404, "gone", b"")), (Code::Unknown, "chaincode response 404, gone".into(), false, false));
+        assert_eq!(
+            failed(response(404, "gone", b"")),
+            (Code::Unknown, "chaincode response 404, gone".into(), false, false)
+        );
         assert_eq!(failed(response(500, "no ledger", b"")), (Code::Aborted, "no ledger".into(), true, false));
         let ended = "error sending: chaincode stream terminated";
         assert_eq!(failed(response(500, ended, b"")), (Code::Aborted, ended.into(), true, true));

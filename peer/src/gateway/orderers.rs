@@ -65,14 +65,17 @@ impl Orderers {
         channel_id: &str,
         envelope: Bytes,
     ) -> Result<SubmitOutcome, Status> {
-        tokio::time::timeout(self.timeout, self.order_in_time(orderer, channel_id, envelope))
-            .await
-            .unwrap_or_else(|_| {
-                Err(Status::deadline_exceeded(format!("no answer within {} s", self.timeout.as_secs())))
-            })
+        tokio::time::timeout(self.timeout, self.order_in_time(orderer, channel_id, envelope)).await.unwrap_or_else(
+            |_| Err(Status::deadline_exceeded(format!("no answer within {} s", self.timeout.as_secs()))),
+        )
     }
 
-    async fn order_in_time(&self, orderer: &Orderer, channel_id: &str, envelope: Bytes) -> Result<SubmitOutcome, Status> {
+    async fn order_in_time(
+        &self,
+        orderer: &Orderer,
+        channel_id: &str,
+        envelope: Bytes,
+    ) -> Result<SubmitOutcome, Status> {
         if !self.broadcast_only.lock().contains(&orderer.address) {
             let stream = self.stream(orderer).await?;
             match stream.submit(channel_id, envelope.clone()).await {

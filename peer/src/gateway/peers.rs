@@ -5,9 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use ripstop_channel::ChannelConfig;
-
-use super::plan::Layout;
+use ripstop_channel::{ChannelConfig, Layout};
 
 /// The peer this gateway belongs to.
 #[derive(Debug, Clone)]
@@ -43,11 +41,6 @@ pub(super) fn channel_peers(config: &ChannelConfig, local: &LocalPeer) -> Vec<Ch
     }
     peers.sort_by_key(|peer| (!peer.local, peer.msp_id != local.msp_id));
     peers
-}
-
-/// The peers of one organization, in the order they should be asked.
-pub(super) fn of_organization(peers: &[ChannelPeer], msp_id: &str) -> Vec<ChannelPeer> {
-    peers.iter().filter(|peer| peer.msp_id == msp_id).cloned().collect()
 }
 
 /// How many peers each organization has.
