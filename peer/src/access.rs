@@ -7,10 +7,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use prost::Message;
 use ripstop_channel::ChannelConfig;
 use ripstop_msp::{Identity, Msp, SignedBytes};
 use ripstop_proto::common::{ChannelHeader, MspPrincipal, MspRole, msp_principal, msp_role};
-use prost::Message;
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]

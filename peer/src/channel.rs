@@ -16,7 +16,6 @@ use ripstop_proto::common::Block;
 
 use crate::commits::Commits;
 
-
 /// One channel that this peer has joined.
 pub struct Channel {
     live_config: LiveConfig,

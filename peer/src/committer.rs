@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::channel::Channel;
-use crate::commits::{Committed, Commits};
+use crate::commits::{Commits, Committed};
 use crate::lifecycle::{self, approvals};
 use crate::validator::{self, Before, Finding, Halt};
 
@@ -116,11 +116,11 @@ fn check(channel: &Channel, msp_id: &str, block: Block) -> Result<(Vec<Finding>,
 }
 
 fn private_writes(findings: &[Finding], msp_id: &str) -> Vec<PrivateWrite> {
-    let calls = findings.iter().enumerate().filter_map(|(index, finding)| Some((index, finding.lifecycle_call.as_ref()?)));
+    let calls =
+        findings.iter().enumerate().filter_map(|(index, finding)| Some((index, finding.lifecycle_call.as_ref()?)));
     let mut writes = Vec::new();
     for (tx_index, call) in calls {
-        for (collection, key, value) in
-            approvals::private_writes(&call.proposal_payload, &call.read_write_set, msp_id)
+        for (collection, key, value) in approvals::private_writes(&call.proposal_payload, &call.read_write_set, msp_id)
         {
             let namespace = lifecycle::NAMESPACE.to_owned();
             writes.push(PrivateWrite { tx_index: tx_index as u32, namespace, collection, key, value });

@@ -11,16 +11,31 @@
 //! path of a proposal; `run` constructs and connects, and decides nothing.
 
 pub mod settings;
+
 pub mod channel;
+
 pub mod gateway;
+
 pub mod endorser;
+
 pub mod chaincode;
+
 pub mod lifecycle;
+
 pub mod cscc;
 pub mod qscc;
+
 pub mod deliver_client;
+
 pub mod validator;
+
 pub mod committer;
+
 pub mod commits;
+
 pub mod access;
+
 pub mod run;
+
+pub use run::{Error, run};
+pub use settings::PeerSettings;

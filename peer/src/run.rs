@@ -142,10 +142,15 @@ impl Peer {
         });
         let channels = Arc::new(channels.await??);
 
-        let installed = InstalledPackages::open(settings.packages_folder()).map_err(|error| Error::Packages(error.to_string()))?;
+        let installed =
+            InstalledPackages::open(settings.packages_folder()).map_err(|error| Error::Packages(error.to_string()))?;
         let host = Host::new(
             Arc::new(installed),
-            HostSettings { execute_timeout: settings.peer.chaincode_execute_timeout, ..HostSettings::default() },
+            HostSettings {
+                execute_timeout: settings.peer.chaincode_execute_timeout,
+                registration_timeout: settings.peer.chaincode_registration_timeout,
+                ..HostSettings::default()
+            },
         );
         let endorser = Arc::new(Endorser::new(
             Arc::clone(&channels),

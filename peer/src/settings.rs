@@ -21,9 +21,9 @@ pub struct PeerSettings {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct PeerTable {
-    /// How long connecting to a chaincode server may take, unless its package says otherwise.
+    /// How long a connected chaincode server may take to say who it is.
     #[serde(deserialize_with = "duration::deserialize")]
-    pub chaincode_dial_timeout: Duration,
+    pub chaincode_registration_timeout: Duration,
     /// How long one call of a chaincode may run.
     #[serde(deserialize_with = "duration::deserialize")]
     pub chaincode_execute_timeout: Duration,
@@ -49,7 +49,7 @@ pub struct PeerTable {
 impl Default for PeerTable {
     fn default() -> Self {
         Self {
-            chaincode_dial_timeout: Duration::from_secs(3),
+            chaincode_registration_timeout: Duration::from_secs(10),
             chaincode_execute_timeout: Duration::from_secs(30),
             endorsement_timeout: Duration::from_secs(30),
             broadcast_timeout: Duration::from_secs(30),

@@ -6,8 +6,8 @@ use prost::Message;
 use ripstop_channel::ChannelConfig;
 use ripstop_msp::{SigningError, SigningIdentity};
 use ripstop_proto::common::{ChannelHeader, Envelope, Header, HeaderType, Payload, SignatureHeader};
-use ripstop_proto::orderer::{SeekInfo, SeekPosition, SeekSpecified, seek_info, seek_position};
 use ripstop_proto::envelope;
+use ripstop_proto::orderer::{SeekInfo, SeekPosition, SeekSpecified, seek_info, seek_position};
 
 /// An orderer's address and the certificate authorities its TLS certificate may be of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +23,10 @@ pub fn endpoints(config: &ChannelConfig) -> Vec<Endpoint> {
     let organizations = config.orderer().map_or(&[][..], |orderer| &orderer.organizations).iter();
     organizations
         .flat_map(|organization| {
-            organization.endpoints.iter().map(|address| Endpoint {
-                address: address.clone(),
-                tls_roots_pem: organization.tls_roots_pem.clone(),
-            })
+            organization
+                .endpoints
+                .iter()
+                .map(|address| Endpoint { address: address.clone(), tls_roots_pem: organization.tls_roots_pem.clone() })
         })
         .collect()
 }
@@ -67,8 +67,7 @@ pub fn seek_from(
 }
 
 fn seek_info(first_number: u64) -> SeekInfo {
-    let block =
-        |number| Some(SeekPosition { r#type: Some(seek_position::Type::Specified(SeekSpecified { number })) });
+    let block = |number| Some(SeekPosition { r#type: Some(seek_position::Type::Specified(SeekSpecified { number })) });
     SeekInfo {
         start: block(first_number),
         stop: block(u64::MAX),

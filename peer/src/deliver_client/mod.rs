@@ -166,11 +166,8 @@ impl DeliverClient {
         next_number: u64,
     ) -> Result<tonic::Streaming<ripstop_proto::orderer::DeliverResponse>, Left> {
         let request = self.request(next_number)?;
-        let connection = self
-            .caller
-            .dialer
-            .connect(&endpoint.address, &endpoint.tls_roots_pem, Some(&self.caller.tls))
-            .await?;
+        let connection =
+            self.caller.dialer.connect(&endpoint.address, &endpoint.tls_roots_pem, Some(&self.caller.tls)).await?;
         let mut client = AtomicBroadcastClient::new(connection).max_decoding_message_size(MESSAGE_BYTES_MAX);
         // The request side stays open: an orderer may take its end for ours.
         let requests = tokio_stream::once(request).chain(tokio_stream::pending());

@@ -19,9 +19,7 @@ use ripstop_msp::policy_text;
 use ripstop_msp::signature_policy::SignaturePolicy;
 use ripstop_proto::common::SignaturePolicyEnvelope;
 use ripstop_proto::common::msp_role::MspRoleType;
-use ripstop_proto::protos::{
-    ApplicationPolicy, TxValidationCode, application_policy, collection_config,
-};
+use ripstop_proto::protos::{ApplicationPolicy, TxValidationCode, application_policy, collection_config};
 
 use super::endorsers::Endorsers;
 use super::refused::Refused;
@@ -148,8 +146,7 @@ impl Rule {
 
     /// Whether the endorsers satisfy the rule.
     pub(super) fn check(&self, config: &ChannelConfig, endorsers: &Endorsers) -> Result<(), Refused> {
-        let refuse =
-            |text: String| Refused::by_rule(text, &self.text, endorsers.msp_ids());
+        let refuse = |text: String| Refused::by_rule(text, &self.text, endorsers.msp_ids());
         let policy = self
             .policy
             .as_ref()
@@ -182,7 +179,9 @@ fn implicit_collection_rule(config: &ChannelConfig, group: &str, msp_id: &str) -
 fn static_collections(config: &ChannelConfig, definition: &Definition) -> BTreeMap<String, Option<Rule>> {
     let mut rules = BTreeMap::new();
     for collection in &definition.collections.config {
-        let Some(collection_config::Payload::StaticCollectionConfig(collection)) = &collection.payload else { continue };
+        let Some(collection_config::Payload::StaticCollectionConfig(collection)) = &collection.payload else {
+            continue;
+        };
         rules.entry(collection.name.clone()).or_insert_with(|| {
             collection.endorsement_policy.as_ref().map(|policy| Rule::new(config, &policy.encode_to_vec()))
         });
@@ -203,8 +202,10 @@ fn members_policy(needed: usize, msp_ids: &[&str]) -> SignaturePolicyEnvelope {
 /// the channel's policy.
 fn describe(application_policy: &[u8]) -> String {
     match ApplicationPolicy::decode(application_policy).map(|policy| policy.r#type) {
-        Ok(Some(application_policy::Type::SignaturePolicy(policy))) => SignaturePolicy::compile(&policy)
-            .map_or_else(|error| format!("(a signature policy that does not compile: {error})"), |policy| policy.to_string()),
+        Ok(Some(application_policy::Type::SignaturePolicy(policy))) => SignaturePolicy::compile(&policy).map_or_else(
+            |error| format!("(a signature policy that does not compile: {error})"),
+            |policy| policy.to_string(),
+        ),
         Ok(Some(application_policy::Type::ChannelConfigPolicyReference(path))) => path,
         Ok(None) | Err(_) => "(no application policy)".to_owned(),
     }

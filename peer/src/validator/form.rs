@@ -22,8 +22,7 @@ pub(super) fn open(entry: &Bytes) -> Result<OpenEnvelope, Refused> {
     let envelope = Envelope::decode(entry.clone())
         .map_err(|cause| Refused::new(TxValidationCode::InvalidOtherReason, format!("no envelope: {cause}")))?;
     let envelope = OpenEnvelope::from_envelope(envelope).map_err(|error| Refused::new(code_of(&error), error))?;
-    check_headers(&envelope)
-        .map_err(|text| Refused::new(TxValidationCode::BadCommonHeader, text))?;
+    check_headers(&envelope).map_err(|text| Refused::new(TxValidationCode::BadCommonHeader, text))?;
     Ok(envelope)
 }
 
@@ -99,7 +98,8 @@ pub(super) fn open_transaction(envelope: &OpenEnvelope) -> Result<OpenTransactio
     if envelope.payload.data.is_empty() {
         return Err(refuse("the payload holds no transaction".into()));
     }
-    let transaction = OpenTransaction::open(envelope.payload.data.clone()).map_err(|error| refuse(error.to_string()))?;
+    let transaction =
+        OpenTransaction::open(envelope.payload.data.clone()).map_err(|error| refuse(error.to_string()))?;
     let channel_header = &envelope.header.channel_header;
     if channel_header.is_empty() || transaction.proposal_payload_bytes.is_empty() {
         return Err(refuse("a part of the proposal hash is missing".into()));

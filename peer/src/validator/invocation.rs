@@ -33,9 +33,13 @@ pub(super) struct WrittenKey<'a> {
 impl Invocation {
     /// Reads and checks the invocation of a well-formed transaction.
     pub(super) fn open(envelope: &OpenEnvelope, transaction: &OpenTransaction) -> Result<Self, Refused> {
-        let extension = ChaincodeHeaderExtension::decode(envelope.channel_header.extension.clone()).map_err(|cause| {
-            Refused::new(TxValidationCode::BadHeaderExtension, format!("the header extension does not decode: {cause}"))
-        })?;
+        let extension =
+            ChaincodeHeaderExtension::decode(envelope.channel_header.extension.clone()).map_err(|cause| {
+                Refused::new(
+                    TxValidationCode::BadHeaderExtension,
+                    format!("the header extension does not decode: {cause}"),
+                )
+            })?;
         let action = open_action(transaction)?;
         let read_write_set = ReadWriteSet::decode(action.results.clone()).map_err(|cause| {
             Refused::new(TxValidationCode::BadRwset, format!("the read and write sets do not decode: {cause}"))
@@ -89,7 +93,10 @@ fn open_action(transaction: &OpenTransaction) -> Result<ChaincodeAction, Refused
     transaction.chaincode_action().map_err(|error| refuse(error.to_string()))
 }
 
-fn invoked_chaincode(extension: ChaincodeHeaderExtension, action: &ChaincodeAction) -> Result<(String, String), Refused> {
+fn invoked_chaincode(
+    extension: ChaincodeHeaderExtension,
+    action: &ChaincodeAction,
+) -> Result<(String, String), Refused> {
     let missing = |text: &str| Refused::new(TxValidationCode::InvalidOtherReason, text);
     let asked = extension.chaincode_id.ok_or_else(|| missing("the header extension names no chaincode"))?;
     let ran = action.chaincode_id.as_ref().ok_or_else(|| missing("the chaincode action names no chaincode"))?;

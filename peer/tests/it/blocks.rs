@@ -34,7 +34,8 @@ pub(crate) fn after(tip: &Tip, entries: Vec<Bytes>) -> Block {
 
 /// Signs as an orderer signs slot 0.
 pub(crate) fn sign(block: &mut Block, orderer: &SigningIdentity) {
-    let value = OrdererBlockMetadata { last_config: Some(LastConfig { index: 0 }), ..Default::default() }.encode_to_vec();
+    let value =
+        OrdererBlockMetadata { last_config: Some(LastConfig { index: 0 }), ..Default::default() }.encode_to_vec();
     let header = SignatureHeader { creator: orderer.serialized().clone(), nonce: Bytes::from_static(b"nonce") };
     let signature_header = header.encode_to_vec();
     let message = block::signing_input(&value, &signature_header, block.header.as_ref().unwrap());
@@ -64,7 +65,12 @@ pub(crate) struct Definition {
 
 impl Definition {
     pub(crate) fn new(name: &'static str, policy: &str) -> Self {
-        Self { name, plugin: "vscc", parameter: signature_policy(policy).encode_to_vec(), collections: Default::default() }
+        Self {
+            name,
+            plugin: "vscc",
+            parameter: signature_policy(policy).encode_to_vec(),
+            collections: Default::default(),
+        }
     }
 
     /// The writes that a commit of this definition leaves in public state.
@@ -73,9 +79,12 @@ impl Definition {
             datatype: "ChaincodeDefinition".into(),
             fields: ["Sequence", "EndorsementInfo", "ValidationInfo", "Collections"].map(str::to_owned).into(),
         };
-        let endorsement = ChaincodeEndorsementInfo { version: "1.0".into(), endorsement_plugin: "escc".into(), ..Default::default() };
-        let validation =
-            ChaincodeValidationInfo { validation_plugin: self.plugin.into(), validation_parameter: self.parameter.clone().into() };
+        let endorsement =
+            ChaincodeEndorsementInfo { version: "1.0".into(), endorsement_plugin: "escc".into(), ..Default::default() };
+        let validation = ChaincodeValidationInfo {
+            validation_plugin: self.plugin.into(),
+            validation_parameter: self.parameter.clone().into(),
+        };
         let fields = [
             ("Sequence", Value::Int64(1)),
             ("EndorsementInfo", Value::Bytes(endorsement.encode_to_vec().into())),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use ripstop_channel::genesis::{self, Organization, OrdererOrganization, Profile};
+use ripstop_channel::genesis::{self, OrdererOrganization, Organization, Profile};
 use ripstop_channel::{ChannelConfig, Consenter};
 use ripstop_ledger::{Ledger, Options};
 use ripstop_msp::material::{self, MemberFolder, Node, OrganizationFolders, OrganizationKind};
@@ -124,6 +124,7 @@ fn genesis(peers: &[&Msp], orderers: &OrganizationFolders, orderer: &OrdererSide
     let endpoints = vec![ORDERER.to_owned(), ORDERER_2.to_owned()];
     let mut profile = Profile::new(CHANNEL);
     profile.organizations = peers.iter().map(|msp| Organization::new(msp.to_config(), Vec::new())).collect();
-    profile.orderer_organizations = vec![OrdererOrganization::new("OrdererOrg", orderer_msp, endpoints, vec![consenter])];
+    profile.orderer_organizations =
+        vec![OrdererOrganization::new("OrdererOrg", orderer_msp, endpoints, vec![consenter])];
     genesis::block(&profile, [7; 24], UNIX_EPOCH + Duration::from_secs(1_700_000_000)).unwrap()
 }

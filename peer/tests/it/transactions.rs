@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use ripstop_msp::SigningIdentity;
 use ripstop_proto::common::{ChannelHeader, Envelope, Header, HeaderType, Payload, SignatureHeader};
-use ripstop_proto::kvrwset::{KvRead, KvWrite, KvWriteHash, Version};
+use ripstop_proto::kvrwset::{KvWrite, KvWriteHash};
 use ripstop_proto::proposal::{endorsement_signing_input, hash_at_validation};
 use ripstop_proto::protos::{
     ChaincodeAction, ChaincodeActionPayload, ChaincodeEndorsedAction, ChaincodeHeaderExtension, ChaincodeId,
@@ -73,8 +73,10 @@ impl<'a> Draft<'a> {
         let mut response_payload = ProposalResponsePayload { proposal_hash: hash.to_vec().into(), extension: action };
         apply(&self.changes.response_payload, &mut response_payload);
         let response_payload: Bytes = response_payload.encode_to_vec().into();
-        let endorsed =
-            ChaincodeEndorsedAction { endorsements: self.endorse(&response_payload), proposal_response_payload: response_payload };
+        let endorsed = ChaincodeEndorsedAction {
+            endorsements: self.endorse(&response_payload),
+            proposal_response_payload: response_payload,
+        };
         let action_payload = ChaincodeActionPayload {
             chaincode_proposal_payload: self.proposal_payload.clone(),
             action: Some(endorsed),
@@ -109,8 +111,7 @@ impl<'a> Draft<'a> {
     }
 
     fn signature_header(&self) -> Bytes {
-        let header =
-            SignatureHeader { creator: self.creator.serialized().clone(), nonce: self.nonce.clone().into() };
+        let header = SignatureHeader { creator: self.creator.serialized().clone(), nonce: self.nonce.clone().into() };
         header.encode_to_vec().into()
     }
 
@@ -158,14 +159,6 @@ pub(crate) fn writes(namespace: &str, keys: &[(&str, &str)]) -> NamespaceSet {
             ..Default::default()
         })
         .collect();
-    set
-}
-
-/// A namespace with one read, and one write.
-pub(crate) fn read_and_write(namespace: &str, key: &str, version: Option<(u64, u64)>, value: &str) -> NamespaceSet {
-    let mut set = writes(namespace, &[(key, value)]);
-    let version = version.map(|(block_num, tx_num)| Version { block_num, tx_num });
-    set.public.reads = vec![KvRead { key: key.to_owned(), version }];
     set
 }
 

@@ -131,7 +131,9 @@ const FLAWS: &[Flaw] = &[
     Flaw {
         name: "creator signature",
         code: Code::BadCreatorSignature,
-        put_in: |draft| change(&mut draft.changes.envelope, |envelope| envelope.signature = Bytes::from_static(b"\x30\x00")),
+        put_in: |draft| {
+            change(&mut draft.changes.envelope, |envelope| envelope.signature = Bytes::from_static(b"\x30\x00"))
+        },
     },
     Flaw {
         name: "tx id",
