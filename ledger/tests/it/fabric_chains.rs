@@ -104,14 +104,30 @@ fn the_mixed_chain_gives_fabrics_codes_and_commit_hashes() {
 
 #[cfg(feature = "leveldb")]
 #[test]
-fn the_mixed_chain_over_leveldb_and_a_disk_is_the_same_and_opens_again() {
+fn the_mixed_chain_over_leveldb_and_a_disk_is_the_same_and_can_be_rebuilt() {
     let folder = tempfile::tempdir().unwrap();
     replay("mixed", folder.path(), Options::default());
     let ledger = Ledger::open(folder.path(), Options::default()).unwrap();
     assert_eq!(ledger.height(), 117);
-    std::fs::remove_dir_all(folder.path().join("derived")).unwrap();
-    let before = ledger.chain_info().unwrap();
+    let (info, state) = (ledger.chain_info().unwrap(), rows(&ledger));
     drop(ledger);
+    std::fs::remove_dir_all(folder.path().join("derived")).unwrap();
     let rebuilt = Ledger::open(folder.path(), Options::default()).unwrap();
-    assert_eq!(rebuilt.chain_info().unwrap(), before);
+    assert_eq!((rebuilt.chain_info().unwrap(), rows(&rebuilt)), (info, state));
+}
+
+#[cfg(feature = "leveldb")]
+fn rows(ledger: &Ledger) -> Vec<(String, ripstop_ledger::VersionedValue)> {
+    let rows: Vec<_> = ledger.state().range("bench", "", "").map(Result::unwrap).collect();
+    assert!(rows.len() > 100, "{} rows", rows.len());
+    rows
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_chain() {
+    let on_threads = |count: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap();
+        pool.install(|| replay("mixed", "ledger".as_ref(), Options::in_memory()))
+    };
+    assert_eq!(on_threads(1), on_threads(8));
 }
