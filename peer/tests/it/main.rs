@@ -6,8 +6,10 @@ mod blocks;
 mod organizations;
 mod transactions;
 
+mod access;
 mod channels;
 mod committer;
 mod deliver_client;
 mod fabric_chain;
+mod run;
 mod validator;

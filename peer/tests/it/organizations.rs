@@ -21,6 +21,7 @@ const ORDERER_2: &str = "orderer2.example.com:7150";
 pub(crate) struct PeerOrganization {
     pub(crate) msp: Msp,
     pub(crate) client: SigningIdentity,
+    pub(crate) admin: SigningIdentity,
     pub(crate) peer: SigningIdentity,
     pub(crate) peer_folder: MemberFolder,
 }
@@ -99,6 +100,7 @@ impl PeerOrganization {
         Self {
             msp: Msp::from_folder(msp_id, folders.msp()).unwrap(),
             client: identity(&folders.user("User1")),
+            admin: identity(&folders.user("Admin")),
             peer: identity(&peer_folder),
             peer_folder,
         }
