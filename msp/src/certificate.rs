@@ -10,6 +10,9 @@ use x509_parser::prelude::{FromDer, X509Certificate, X509Extension, X509Name};
 use crate::public_key::{PublicKey, SignatureAlgorithm, SignatureError};
 use crate::{der, ecdsa, pem};
 
+/// The context tag of the version, which is left out in version 1.
+const VERSION_TAG: u8 = 0xa0;
+
 /// A parsed certificate together with its DER.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
@@ -80,6 +83,7 @@ impl Certificate {
         if !rest.is_empty() {
             return Err(parse(format!("{} bytes follow the certificate", rest.len())));
         }
+        check_frame(&der).ok_or_else(|| parse("it is not DER, or names two different signature algorithms".into()))?;
         let public_key = PublicKey::from_spki(parsed.public_key()).ok_or(CertificateError::Key)?;
         let tbs = parsed.tbs_certificate.as_ref();
         let tbs_start = tbs.as_ptr() as usize - der.as_ptr() as usize;
@@ -189,6 +193,23 @@ impl Certificate {
         contents.extend_from_slice(&der::element(der::BIT_STRING, &bits));
         Ok(der::element(der::SEQUENCE, &contents))
     }
+}
+
+/// The parts that no signature covers must have one encoding only, or one certificate could pose as
+/// several identities: the outer elements are strict DER, the algorithm is the one inside the signed
+/// part, and the signature is a whole number of bytes. `x509-parser` is more lenient.
+fn check_frame(bytes: &[u8]) -> Option<()> {
+    let mut outer = der::Reader::new(bytes);
+    let mut parts = der::Reader::new(outer.read(der::SEQUENCE)?);
+    let mut signed = der::Reader::new(parts.read(der::SEQUENCE)?);
+    let algorithm = parts.read_raw()?;
+    let signature = parts.read(der::BIT_STRING)?;
+    let version = signed.read_raw()?;
+    if version.first() == Some(&VERSION_TAG) {
+        signed.read(der::INTEGER)?;
+    }
+    let framed = signed.read_raw()? == algorithm && signature.first() == Some(&0);
+    (framed && parts.is_empty() && outer.is_empty()).then_some(())
 }
 
 fn system_time(seconds: i64) -> Option<SystemTime> {

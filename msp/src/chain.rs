@@ -154,6 +154,13 @@ impl Search<'_> {
     }
 }
 
+/// Whether an authority signed its own certificate, by the rules for issuers.
+pub(crate) fn signed_itself(certificate: &Certificate) -> bool {
+    certificate.is_ca()
+        && may_issue(certificate).is_ok()
+        && certificate.verify_signed_by(certificate.public_key()).is_ok()
+}
+
 fn may_issue(candidate: &Certificate) -> Result<(), &'static str> {
     let constraints = candidate.extensions.is_ca;
     if constraints == Some(false) || (candidate.is_v3 && constraints.is_none()) {

@@ -17,7 +17,7 @@ use ripstop_proto::msp::{FabricMspConfig, SerializedIdentity};
 use sha2::{Digest, Sha256};
 
 use crate::certificate::Certificate;
-use crate::chain::{Authorities, Chain, ChainError};
+use crate::chain::{Authorities, Chain, ChainError, signed_itself};
 use crate::identity::{Identity, IdentityError, InvalidIdentity, identity_id};
 use crate::msp_folder::{self, FolderError};
 use crate::node_ous::{NodeOus, Role, Unit};
@@ -112,6 +112,12 @@ impl Msp {
     pub fn identity_from_pem(&self, certificate_pem: &[u8]) -> Result<Identity, IdentityError> {
         let unusable = |cause| IdentityError::Certificate { msp_id: self.id.clone(), cause };
         let received = Certificate::from_pem(certificate_pem).map_err(unusable)?;
+        if signed_itself(&received) {
+            let key = received.public_key().clone();
+            let certificate = received.with_low_s(&key).map_err(unusable)?;
+            let chain = self.authorities.unique_chain(&certificate);
+            return Ok(self.decided(certificate, Some(key), chain));
+        }
         let chain = self.authorities.unique_chain(&received);
         if received.signature_algorithm.is_ecdsa()
             && let Err(cause) = &chain
@@ -119,7 +125,8 @@ impl Msp {
             let (msp_id, subject) = (self.id.clone(), received.subject_text().to_owned());
             return Err(IdentityError::Chain { msp_id, subject, cause: cause.clone() });
         }
-        let issuer_key = issuer_key(&received, &chain);
+        let issuer = chain.as_ref().ok().and_then(|above| above.first());
+        let issuer_key = issuer.map(|issuer| issuer.public_key().clone());
         let certificate = match &issuer_key {
             Some(key) => received.with_low_s(key).map_err(unusable)?,
             None => received,
@@ -239,11 +246,4 @@ pub(crate) fn chain_id(chain: &[Arc<Certificate>]) -> [u8; 32] {
         hash.update(certificate.der());
     }
     hash.finalize().into()
-}
-
-/// The key above the certificate; its own for a root.
-fn issuer_key(certificate: &Certificate, chain: &Result<Chain, ChainError>) -> Option<PublicKey> {
-    let chain = chain.as_ref().ok()?;
-    let issuer = chain.first().map_or(certificate, |issuer| issuer);
-    Some(issuer.public_key().clone())
 }

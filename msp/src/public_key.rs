@@ -105,8 +105,8 @@ impl PublicKey {
         None
     }
 
-    /// `None` when the bytes are no point of the curve.
-    pub(crate) fn from_ed25519(bytes: &[u8; 32]) -> Option<Self> {
+    /// An Ed25519 key; `None` when the bytes are no point of the curve.
+    pub fn from_ed25519(bytes: &[u8; 32]) -> Option<Self> {
         let key = VerifyingKey::from_bytes(bytes).ok()?;
         Some(Self::Ed25519(Box::new(key)))
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use ripstop_proto::msp::{FabricCryptoConfig, FabricMspConfig, FabricOuIdentifier};
 
 use crate::certificate::{Certificate, CertificateError};
-use crate::chain::{Authorities, Chain, ChainError};
+use crate::chain::{Authorities, Chain, ChainError, signed_itself};
 use crate::identity::{IdentityError, InvalidIdentity};
 use crate::msp::{Msp, MspVersion, chain_id};
 use crate::node_ous::{NodeOus, Role, Unit};
@@ -84,6 +84,7 @@ pub enum SetupError {
     },
 }
 
+const NO_AUTHORITY: &str = "did not have the CA attribute in its basic constraints";
 const ROOTS: &str = "root_certs";
 const INTERMEDIATES: &str = "intermediate_certs";
 const TLS_ROOTS: &str = "tls_root_certs";
@@ -152,12 +153,14 @@ fn lower_s(authorities: &Authorities, certificate: &Arc<Certificate>) -> Result<
     if !certificate.signature_algorithm.is_ecdsa() {
         return Ok(certificate.clone());
     }
-    let signed_itself = certificate.is_ca() && certificate.verify_signed_by(certificate.public_key()).is_ok();
-    let lowered = if signed_itself {
+    if !certificate.is_ca() {
+        return Err(NO_AUTHORITY.into());
+    }
+    let lowered = if signed_itself(certificate) {
         certificate.with_low_s(certificate.public_key())
     } else {
         let chain = authorities.unique_chain(certificate).map_err(|error| error.to_string())?;
-        let issuer = chain.first().ok_or("is listed as a root, but did not sign itself")?;
+        let issuer = chain.first().ok_or("did not sign itself, or may not sign certificates")?;
         certificate.with_low_s(issuer.public_key())
     };
     lowered.map(Arc::new).map_err(|error| error.to_string())
@@ -191,7 +194,7 @@ fn check_authorities(msp: &Msp) -> Result<(), SetupError> {
 
 fn check_authority(msp: &Msp, authorities: &Authorities, certificate: &Certificate) -> Result<(), String> {
     if !certificate.is_ca() {
-        return Err("did not have the CA attribute in its basic constraints".into());
+        return Err(NO_AUTHORITY.into());
     }
     if certificate.subject_key_id().is_none() {
         return Err("has no subject key identifier".into());
