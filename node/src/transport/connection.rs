@@ -21,6 +21,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(stream: TlsStream<TcpStream>, cut: CancellationToken, counted: OwnedSemaphorePermit) -> Self {
+        metrics::counter!("grpc_comm_conn_opened").increment(1);
         Self { stream, cut: Box::pin(cut.cancelled_owned()), _counted: counted }
     }
 
@@ -29,6 +30,12 @@ impl Connection {
             Poll::Pending => Ok(()),
             Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the node is shutting down")),
         }
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        metrics::counter!("grpc_comm_conn_closed").increment(1);
     }
 }
 

@@ -6,6 +6,7 @@
 //! host only.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -101,11 +102,13 @@ impl Dialer {
             dialled: self.dialled(advertised).to_owned(),
             cause,
         };
-        let connected = endpoint.connect_with_connector(self.connector(advertised));
-        tokio::time::timeout(self.connect_timeout, connected)
-            .await
-            .map_err(|_| failed(format!("no answer within {:?}", self.connect_timeout)))?
-            .map_err(|error| failed(super::causes(&error)))
+        endpoint.connect_with_connector(self.connector(advertised)).await.map_err(|error| {
+            failed(if is_timeout(&error) {
+                format!("no answer within {:?}", self.connect_timeout)
+            } else {
+                super::causes(&error)
+            })
+        })
     }
 
     /// A channel that connects at the first call; calls fail with `UNAVAILABLE` while the
@@ -166,6 +169,12 @@ impl Dialer {
             }
         })
     }
+}
+
+/// Whether the connect timeout, which covers TLS too, is behind an error.
+fn is_timeout(error: &(dyn Error + 'static)) -> bool {
+    let timed_out = |io: &std::io::Error| io.kind() == std::io::ErrorKind::TimedOut;
+    error.downcast_ref().is_some_and(timed_out) || error.source().is_some_and(is_timeout)
 }
 
 /// The host of `host:port`, without the brackets of an IPv6 address.

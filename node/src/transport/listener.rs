@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 
 use super::connection::Connection;
@@ -113,7 +114,8 @@ impl Listener {
             cut: cut.clone(),
             accepted_connections,
         };
-        let accepting = tokio::spawn(acceptor.run(self.socket, shutdown.clone()));
+        let _accepting = AbortOnDropHandle::new(tokio::spawn(acceptor.run(self.socket, shutdown.clone())));
+        let _cut_at_the_end = cut.clone().drop_guard();
         let budget = Arc::new(Budget::new(self.limits.request_bytes_max));
         let serving = http2().layer(IntakeLayer::new(budget)).serve_with_incoming_shutdown(
             routes.prepare(),
@@ -127,13 +129,10 @@ impl Listener {
             // The cut reaches every connection at its next poll; none may hold us longer.
             tokio::time::sleep(self.limits.shutdown_grace).await;
         };
-        let served = tokio::select! {
+        tokio::select! {
             served = serving => served.map_err(|error| ServeError::Serve(super::causes(&error))),
             () = patience => Ok(()),
-        };
-        cut.cancel();
-        accepting.abort();
-        served
+        }
     }
 }
 

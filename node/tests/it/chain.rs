@@ -82,9 +82,9 @@ impl Chain for MemoryChain {
     }
 
     fn authorize(&self, request: &Request) -> Result<(), String> {
-        assert_eq!((&request.identity[..], &request.signature[..]), (&b"someone"[..], &b"signature"[..]));
         self.checks.fetch_add(1, Ordering::SeqCst);
-        if *self.authorized.borrow() { Ok(()) } else { Err("policy not satisfied".to_owned()) }
+        let known = request.identity == "someone" && request.signature == "signature";
+        if known && *self.authorized.borrow() { Ok(()) } else { Err("policy not satisfied".to_owned()) }
     }
 
     fn expires_at(&self, _: &[u8]) -> Option<SystemTime> {

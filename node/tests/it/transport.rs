@@ -342,6 +342,7 @@ async fn the_connection_after_the_last_one_allowed_waits_for_a_place() {
     let impatient = node.dialer(HOST).with_connect_timeout(Duration::from_millis(200));
     let error = impatient.connect(&advertised, &[authority.pem()], None).await.unwrap_err().to_string();
     assert!(error.contains("no answer within 200ms"), "{error}");
+    assert_eq!(health(first.clone()).await.unwrap(), 1, "the first one is not disturbed");
     drop(first);
     let second = node.connect(&authority, None).await;
     assert_eq!(health(second).await.unwrap(), 1);
