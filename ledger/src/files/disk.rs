@@ -147,3 +147,37 @@ fn refused(operation: &'static str, path: &Path, source: io::Error) -> FileError
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn appending_goes_to_the_end_and_writing_over_stays_in_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a").join("log");
+        DiskFiles.create_folder(path.parent().unwrap()).unwrap();
+        let file = DiskFiles.open(&path).unwrap();
+        file.append(b"0123").unwrap();
+        file.write_at(1, b"xy").unwrap();
+        file.append(b"45").unwrap();
+        file.sync().unwrap();
+        drop(file);
+        let file = DiskFiles.open_existing(&path).unwrap().unwrap();
+        file.append(b"6").unwrap();
+        assert_eq!(file.read_at(0, 100).unwrap(), b"0xy3456");
+        file.truncate(2).unwrap();
+        file.append(b"z").unwrap();
+        assert_eq!((file.read_at(1, 5).unwrap(), file.length().unwrap()), (b"xz".to_vec(), 3));
+    }
+
+    #[test]
+    fn what_is_not_there_is_not_an_error_where_the_trait_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing");
+        assert!(DiskFiles.open_existing(&missing).unwrap().is_none());
+        assert!(DiskFiles.list(&missing).unwrap().is_empty());
+        DiskFiles.remove(&missing).unwrap();
+        assert!(matches!(DiskFiles.rename(&missing, &missing), Err(FileError::Refused { .. })));
+    }
+}

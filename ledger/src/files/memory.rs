@@ -12,22 +12,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::survival::{self, Chance, Content, Entries, Entry, Survival};
 use super::{File, FileError, Files, Lock};
-
-const SECTOR_BYTES: usize = 512;
-
-/// What of the unsynced changes is found after a crash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Survival {
-    /// Everything that was written: the process ended, the machine went on.
-    Written,
-    /// Only what was synced: the power failed before anything else reached the disk.
-    Synced,
-    /// What was synced and, chosen by the seed, some sectors and some folder entries of the rest.
-    Torn(u64),
-    /// Entries and lengths of everything that was written, but zeros for unsynced bytes.
-    Zeroed,
-}
 
 /// Files in memory. Clones share them.
 #[derive(Clone, Default)]
@@ -38,8 +24,8 @@ pub struct MemoryFiles {
 #[derive(Default)]
 struct Disk {
     contents: BTreeMap<u64, Content>,
-    entries: BTreeMap<PathBuf, Entry>,
-    durable_entries: BTreeMap<PathBuf, Entry>,
+    entries: Entries,
+    durable_entries: Entries,
     next_id: u64,
     operations: u64,
     crash_at: Option<u64>,
@@ -47,18 +33,6 @@ struct Disk {
     syncs: u64,
     crashed: bool,
     capacity_bytes: Option<u64>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Entry {
-    Folder,
-    File(u64),
-}
-
-#[derive(Default, Clone)]
-struct Content {
-    bytes: Vec<u8>,
-    durable: Vec<u8>,
 }
 
 impl MemoryFiles {
@@ -111,7 +85,7 @@ impl MemoryFiles {
     pub fn restart(&self, survival: Survival) -> Self {
         let old = self.disk.lock();
         let mut chance = Chance(if let Survival::Torn(seed) = survival { seed } else { 0 });
-        let entries = old.surviving_entries(survival, &mut chance);
+        let entries = survival::surviving_entries(&old.entries, &old.durable_entries, survival, &mut chance);
         let mut contents = BTreeMap::new();
         for entry in entries.values() {
             if let Entry::File(id) = entry {
@@ -162,68 +136,6 @@ impl Disk {
     fn free_bytes(&self) -> usize {
         let used: u64 = self.contents.values().map(|content| content.bytes.len() as u64).sum();
         self.capacity_bytes.map_or(usize::MAX, |capacity| capacity.saturating_sub(used) as usize)
-    }
-
-    fn surviving_entries(&self, survival: Survival, chance: &mut Chance) -> BTreeMap<PathBuf, Entry> {
-        match survival {
-            Survival::Written | Survival::Zeroed => self.entries.clone(),
-            Survival::Synced => self.durable_entries.clone(),
-            Survival::Torn(_) => {
-                let mut entries = self.durable_entries.clone();
-                let changed =
-                    self.entries.iter().filter(|(path, entry)| self.durable_entries.get(*path) != Some(*entry));
-                for (path, entry) in changed {
-                    if chance.next().is_multiple_of(2) {
-                        entries.insert(path.clone(), *entry);
-                    }
-                }
-                for path in self.durable_entries.keys().filter(|path| !self.entries.contains_key(*path)) {
-                    if chance.next().is_multiple_of(2) {
-                        entries.remove(path);
-                    }
-                }
-                entries
-            }
-        }
-    }
-}
-
-impl Content {
-    fn surviving(&self, survival: Survival, chance: &mut Chance) -> Vec<u8> {
-        let only_appended = self.bytes.starts_with(&self.durable);
-        match survival {
-            Survival::Written => self.bytes.clone(),
-            Survival::Synced => self.durable.clone(),
-            Survival::Zeroed if only_appended => {
-                let mut bytes = self.durable.clone();
-                bytes.resize(self.bytes.len(), 0);
-                bytes
-            }
-            Survival::Torn(_) if only_appended => self.torn_tail(chance),
-            Survival::Torn(_) if self.bytes.len() == self.durable.len() => self.torn_sectors(chance),
-            Survival::Zeroed | Survival::Torn(_) if chance.next().is_multiple_of(2) => self.durable.clone(),
-            Survival::Zeroed | Survival::Torn(_) => self.bytes.clone(),
-        }
-    }
-
-    /// Each sector that was written over is found old or new.
-    fn torn_sectors(&self, chance: &mut Chance) -> Vec<u8> {
-        let sectors = self.durable.chunks(SECTOR_BYTES).zip(self.bytes.chunks(SECTOR_BYTES));
-        let surviving = sectors.map(|(old, new)| if old == new || chance.next().is_multiple_of(2) { old } else { new });
-        surviving.flatten().copied().collect()
-    }
-
-    fn torn_tail(&self, chance: &mut Chance) -> Vec<u8> {
-        let mut bytes = self.durable.clone();
-        let tail = &self.bytes[self.durable.len()..];
-        let kept = chance.next() as usize % (tail.len() + 1);
-        for sector in tail[..kept].chunks(SECTOR_BYTES) {
-            match chance.next().is_multiple_of(4) {
-                true => bytes.resize(bytes.len() + sector.len(), 0),
-                false => bytes.extend_from_slice(sector),
-            }
-        }
-        bytes
     }
 }
 
@@ -399,22 +311,10 @@ fn fatal(operation: &'static str, path: &Path, text: &'static str) -> FileError 
     FileError::Fatal { operation, path: path.to_owned(), source: io::Error::other(text) }
 }
 
-/// A small deterministic sequence (SplitMix64): the same seed tears the same sectors.
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files::survival::SECTOR_BYTES;
 
     fn written(files: &MemoryFiles, path: &str) -> Option<Vec<u8>> {
         let file = files.open_existing(Path::new(path)).unwrap()?;

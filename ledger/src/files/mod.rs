@@ -9,13 +9,15 @@
 
 mod disk;
 mod memory;
+mod survival;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use disk::DiskFiles;
-pub use memory::{MemoryFiles, Survival};
+pub use memory::MemoryFiles;
+pub use survival::Survival;
 
 /// A place for files. Paths are those of the platform; folders separate them as usual.
 pub trait Files: Send + Sync {
