@@ -1,0 +1,371 @@
+//! A channel's chain at work: the consenter's core and the threads around it.
+//!
+//! ```text
+//! intake ─▶ consenter thread ─▶ log thread    (Raft log: append, sync) ─▶ Persisted ─▶ consenter
+//!                            └▶ writer thread (block store: append, sync) ─▶ Applied ─▶ consenter
+//! ```
+//! The consenter never waits for a disk, so a slow sync costs no leader its leadership. The
+//! two disks' threads take whatever has gathered meanwhile with one sync. Intake is bounded
+//! by the bytes under way; whoever brings an envelope waits for room.
+//!
+//! When a thread fails, the whole node has to stop: it says so once, by [`ChainFailure`].
+
+mod log_thread;
+mod writer_thread;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use metrics::{Label, counter, gauge, histogram};
+use ripstop_ledger::files::FileError;
+use ripstop_ledger::{BlockStore, BlockStoreError};
+use ripstop_msp::SigningIdentity;
+use ripstop_proto::common::Block;
+use tokio::sync::{Semaphore, mpsc as tokio_mpsc, watch};
+
+use crate::block_writer::{BlockWriter, BlockWriterError};
+use crate::consenter::{Consenter, ConsenterError, ConsenterMessage, Input, Output, Refusal, Submission};
+use crate::raft_log::RaftLog;
+use crate::receipt::{Item, Receipt};
+
+/// Events that the consenter takes before it looks at the clock again.
+const EVENTS_AT_ONCE: usize = 1024;
+/// Bytes that one permit of the intake stands for.
+const ROOM_UNIT_BYTES: usize = 1024;
+
+/// Why a chain ended by itself. The node must stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainFailure {
+    /// The Raft log could not be made durable.
+    #[error("channel {channel_id}: the Raft log: {source}")]
+    Log {
+        /// The channel.
+        channel_id: String,
+        /// The disk's error.
+        source: FileError,
+    },
+    /// A block could not be made durable.
+    #[error("channel {channel_id}: the block store: {source}")]
+    Store {
+        /// The channel.
+        channel_id: String,
+        /// The store's error.
+        source: BlockStoreError,
+    },
+    /// A block could not be made.
+    #[error("channel {channel_id}: {source}")]
+    Writer {
+        /// The channel.
+        channel_id: String,
+        /// What is missing.
+        source: BlockWriterError,
+    },
+    /// The log holds what cannot be there.
+    #[error("channel {channel_id}: {source}")]
+    Consenter {
+        /// The channel.
+        channel_id: String,
+        /// What it is.
+        source: ConsenterError,
+    },
+    /// A thread panicked.
+    #[error("channel {channel_id}: the {thread} broke: {text}")]
+    Broken {
+        /// The channel.
+        channel_id: String,
+        /// Which thread.
+        thread: &'static str,
+        /// The panic's message.
+        text: String,
+    },
+}
+
+impl ChainFailure {
+    /// Whether a disk failed, so that what is on it is known only after a new start.
+    pub fn is_disk_failure(&self) -> bool {
+        matches!(self, Self::Log { .. } | Self::Store { .. })
+    }
+}
+
+/// Everything a chain is made of.
+pub(crate) struct Parts {
+    pub(crate) channel_id: String,
+    pub(crate) consenter: Consenter<Receipt>,
+    pub(crate) consenter_id: u64,
+    pub(crate) tick_interval: Duration,
+    pub(crate) log: RaftLog,
+    pub(crate) writer: BlockWriter,
+    pub(crate) store: Arc<BlockStore>,
+    pub(crate) signer: Arc<SigningIdentity>,
+    pub(crate) written: Box<dyn Fn(Vec<Block>) + Send>,
+    pub(crate) outbox: Box<dyn Fn(Vec<ConsenterMessage>) + Send>,
+    pub(crate) intake_bytes_max: u32,
+    pub(crate) failures: tokio_mpsc::UnboundedSender<ChainFailure>,
+}
+
+/// Who leads, as this consenter sees it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Leadership {
+    /// The leader's id.
+    pub(crate) leader: Option<u64>,
+    /// Whether it is this consenter.
+    pub(crate) is_self: bool,
+}
+
+/// What the consenter thread is told.
+enum Event {
+    Input(Input<Receipt>),
+    Stop,
+}
+
+/// A running chain.
+pub(crate) struct Chain {
+    events: Sender<Event>,
+    room: Arc<Semaphore>,
+    room_units: u32,
+    leadership: watch::Receiver<Leadership>,
+    healthy: watch::Receiver<bool>,
+    threads: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// An envelope that may be ordered, before it has found room.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) envelope: Bytes,
+    pub(crate) size: usize,
+    pub(crate) config_sequence: u64,
+}
+
+impl Chain {
+    /// Starts the threads.
+    pub(crate) fn start(parts: Parts) -> std::io::Result<Self> {
+        let Parts { channel_id, consenter, consenter_id, tick_interval, log, writer, store, signer, .. } = parts;
+        let (events, arrived) = mpsc::channel();
+        let (records, to_persist) = mpsc::channel();
+        let (committed, to_write) = mpsc::channel();
+        let (leadership_seen, leadership) = watch::channel(Leadership::default());
+        let (healthy_seen, healthy) = watch::channel(true);
+        let labels = vec![Label::new("channel", channel_id.clone())];
+        gauge!("consensus_etcdraft_cluster_size", labels.clone()).set(consenter.members().len() as f64);
+        let consenter_thread = ConsenterThread {
+            consenter,
+            consenter_id,
+            tick_interval,
+            arrived,
+            records,
+            committed,
+            leadership: leadership_seen,
+            healthy: healthy_seen,
+            outbox: parts.outbox,
+            labels: labels.clone(),
+        };
+        let log_thread = log_thread::LogThread { log, to_persist, events: events.clone(), labels: labels.clone() };
+        let writer_thread = writer_thread::WriterThread {
+            writer,
+            store,
+            signer,
+            to_write,
+            events: events.clone(),
+            written: parts.written,
+            labels,
+        };
+        let spawner = Spawner { channel_id, failures: parts.failures };
+        let threads = vec![
+            spawner.spawn("consenter", move |id| consenter_thread.run(id))?,
+            spawner.spawn("raft log", move |id| log_thread.run(id))?,
+            spawner.spawn("block writer", move |id| writer_thread.run(id))?,
+        ];
+        let room_units = parts.intake_bytes_max.div_ceil(ROOM_UNIT_BYTES as u32).max(1);
+        let room = Arc::new(Semaphore::new(room_units as usize));
+        Ok(Self { events, room, room_units, leadership, healthy, threads: threads.into() })
+    }
+
+    /// Whether envelopes are taken now.
+    ///
+    /// # Errors
+    /// When another consenter leads, or none.
+    pub(crate) fn ready(&self) -> Result<(), Refusal> {
+        match *self.leadership.borrow() {
+            Leadership { is_self: true, .. } => Ok(()),
+            Leadership { leader: Some(leader), .. } => Err(Refusal::NotLeader { leader }),
+            Leadership { leader: None, .. } => Err(Refusal::NoLeader),
+        }
+    }
+
+    /// Whether blocks go out: not while a cluster of more than two has no leader.
+    pub(crate) fn healthy(&self) -> watch::Receiver<bool> {
+        self.healthy.clone()
+    }
+
+    /// Brings envelopes in their order, waiting for room. Returns when the consenter has them;
+    /// what becomes of them, the items are told.
+    pub(crate) async fn submit(&self, orders: Vec<(Order, Option<Item>)>) -> Result<(), Stopped> {
+        let mut submissions = Vec::with_capacity(orders.len());
+        for (order, item) in orders {
+            let units = (order.size / ROOM_UNIT_BYTES + 1).min(self.room_units as usize) as u32;
+            let room = match Arc::clone(&self.room).try_acquire_many_owned(units) {
+                Ok(room) => room,
+                // What is here already must go on while this one waits.
+                Err(_) => {
+                    self.send(std::mem::take(&mut submissions))?;
+                    Arc::clone(&self.room).acquire_many_owned(units).await.map_err(|_| Stopped)?
+                }
+            };
+            let Order { envelope, size, config_sequence } = order;
+            submissions.push(Submission { envelope, size, config_sequence, receipt: Receipt::new(room, item) });
+        }
+        self.send(submissions)
+    }
+
+    fn send(&self, submissions: Vec<Submission<Receipt>>) -> Result<(), Stopped> {
+        if submissions.is_empty() {
+            return Ok(());
+        }
+        self.events.send(Event::Input(Input::Envelopes(submissions))).map_err(|_| Stopped)
+    }
+
+    /// Ends the threads and waits for them; what is under way is finished or refused.
+    pub(crate) fn stop(&self) {
+        // No thread left to tell means that they have ended.
+        let _ = self.events.send(Event::Stop);
+        self.room.close();
+        for thread in self.threads.lock().drain(..) {
+            // A panic has been told as a failure.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The chain does not take envelopes any more.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("chain is stopped")]
+pub(crate) struct Stopped;
+
+/// Starts threads whose failure becomes known.
+struct Spawner {
+    channel_id: String,
+    failures: tokio_mpsc::UnboundedSender<ChainFailure>,
+}
+
+impl Spawner {
+    fn spawn(
+        &self,
+        thread: &'static str,
+        run: impl FnOnce(&str) -> Result<(), ChainFailure> + Send + 'static,
+    ) -> std::io::Result<JoinHandle<()>> {
+        let (channel_id, failures) = (self.channel_id.clone(), self.failures.clone());
+        std::thread::Builder::new().name(format!("{thread} {channel_id}")).spawn(move || {
+            let failure = match catch_unwind(AssertUnwindSafe(|| run(&channel_id))) {
+                Ok(Ok(())) => return,
+                Ok(Err(failure)) => failure,
+                Err(panic) => ChainFailure::Broken { channel_id, thread, text: panic_text(panic.as_ref()) },
+            };
+            // Nobody listens any more when the node is ending anyway.
+            let _ = failures.send(failure);
+        })
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("no message").to_owned()
+}
+
+/// Runs the consenter's core.
+struct ConsenterThread {
+    consenter: Consenter<Receipt>,
+    consenter_id: u64,
+    tick_interval: Duration,
+    arrived: Receiver<Event>,
+    records: Sender<log_thread::Work>,
+    committed: Sender<crate::consenter::Committed<Receipt>>,
+    leadership: watch::Sender<Leadership>,
+    healthy: watch::Sender<bool>,
+    outbox: Box<dyn Fn(Vec<ConsenterMessage>) + Send>,
+    labels: Vec<Label>,
+}
+
+impl ConsenterThread {
+    fn run(mut self, channel_id: &str) -> Result<(), ChainFailure> {
+        let failed = |source| ChainFailure::Consenter { channel_id: channel_id.to_owned(), source };
+        let mut tick_at = Instant::now() + self.tick_interval;
+        self.step(Input::Wake).map_err(failed)?;
+        loop {
+            let wake_at = self.consenter.deadline().map_or(tick_at, |deadline| deadline.min(tick_at));
+            let event = match self.arrived.recv_timeout(wake_at.saturating_duration_since(Instant::now())) {
+                Ok(event) => Some(event),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            let further = std::iter::from_fn(|| self.arrived.try_recv().ok()).take(EVENTS_AT_ONCE);
+            let events: Vec<Event> = event.into_iter().chain(further).collect();
+            for event in events {
+                match event {
+                    Event::Input(input) => self.step(input).map_err(failed)?,
+                    Event::Stop => return Ok(()),
+                }
+            }
+            let now = Instant::now();
+            if now >= tick_at {
+                // After a pause of this process one tick stands for all that were missed:
+                // the others were not silent, nobody listened.
+                tick_at += self.tick_interval;
+                if tick_at <= now {
+                    tick_at = now + self.tick_interval;
+                }
+                self.step(Input::Tick).map_err(failed)?;
+            } else {
+                self.step(Input::Wake).map_err(failed)?;
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input<Receipt>) -> Result<(), ConsenterError> {
+        if let Input::Envelopes(envelopes) = &input {
+            counter!("consensus_etcdraft_normal_proposals_received", self.labels.clone())
+                .increment(envelopes.len() as u64);
+        }
+        for output in self.consenter.step(Instant::now(), input)? {
+            self.carry_out(output);
+        }
+        Ok(())
+    }
+
+    /// The other threads end only after this one, or by a failure that ends the node.
+    fn carry_out(&self, output: Output<Receipt>) {
+        match output {
+            Output::Send(messages) => (self.outbox)(messages),
+            Output::Persist { number, record } => {
+                let _ = self.records.send(log_thread::Work::Persist { number, record });
+            }
+            Output::Compact(position) => {
+                let _ = self.records.send(log_thread::Work::Compact(position));
+            }
+            Output::Apply(batch) => {
+                let _ = self.committed.send(batch);
+            }
+            Output::Refuse { receipts, refusal } => {
+                counter!("consensus_etcdraft_proposal_failures", self.labels.clone()).increment(receipts.len() as u64);
+                let reason = refusal.to_string();
+                receipts.into_iter().for_each(|receipt| receipt.refused(&reason));
+            }
+            Output::Leader { leader, is_self } => self.note_leader(Leadership { leader, is_self }),
+            Output::Filled(duration) => {
+                histogram!("blockcutter_block_fill_duration", self.labels.clone()).record(duration.as_secs_f64());
+            }
+        }
+    }
+
+    fn note_leader(&self, leadership: Leadership) {
+        tracing::info!(labels = ?self.labels, consenter = self.consenter_id, ?leadership, "Raft leadership changed");
+        gauge!("consensus_etcdraft_is_leader", self.labels.clone()).set(f64::from(u8::from(leadership.is_self)));
+        gauge!("consensus_etcdraft_leader_id", self.labels.clone()).set(leadership.leader.unwrap_or(0) as f64);
+        counter!("consensus_etcdraft_leader_changes", self.labels.clone()).increment(1);
+        self.healthy.send_replace(leadership.leader.is_some() || self.consenter.members().len() <= 2);
+        self.leadership.send_replace(leadership);
+    }
+}

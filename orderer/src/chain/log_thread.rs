@@ -1,0 +1,128 @@
+//! Makes the records of a consenter durable, several with one sync where they have gathered.
+
+use std::sync::mpsc::{Receiver, Sender};
+use std::time::Instant;
+
+use metrics::{Label, histogram};
+use ripstop_ledger::files::FileError;
+
+use super::{ChainFailure, Event};
+use crate::consenter::Input;
+use crate::raft_log::RaftLog;
+use crate::raft_record::{Position, Record};
+
+/// Entries of a record to which no further ones are joined.
+const JOINED_ENTRIES_MAX: usize = 64;
+
+/// What there is to do.
+pub(super) enum Work {
+    Persist { number: u64, record: Record },
+    Compact(Position),
+}
+
+pub(super) struct LogThread {
+    pub(super) log: RaftLog,
+    pub(super) to_persist: Receiver<Work>,
+    pub(super) events: Sender<Event>,
+    pub(super) labels: Vec<Label>,
+}
+
+impl LogThread {
+    pub(super) fn run(mut self, channel_id: &str) -> Result<(), ChainFailure> {
+        let outcome = self.persist_all().and_then(|()| self.log.flush());
+        outcome.map_err(|source| ChainFailure::Log { channel_id: channel_id.to_owned(), source })
+    }
+
+    fn persist_all(&mut self) -> Result<(), FileError> {
+        let mut next = None;
+        while let Some(work) = next.take().or_else(|| self.to_persist.recv().ok()) {
+            match work {
+                Work::Compact(position) => self.log.compact(position)?,
+                Work::Persist { mut number, mut record } => {
+                    while let Ok(further) = self.to_persist.try_recv() {
+                        match join(&mut record, further) {
+                            Ok(joined) => number = joined,
+                            Err(unjoined) => {
+                                next = Some(unjoined);
+                                break;
+                            }
+                        }
+                    }
+                    self.persist(number, &record)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn persist(&mut self, number: u64, record: &Record) -> Result<(), FileError> {
+        let started = Instant::now();
+        if !record.is_empty() {
+            self.log.append(record)?;
+        }
+        histogram!("consensus_etcdraft_data_persist_duration", self.labels.clone())
+            .record(started.elapsed().as_secs_f64());
+        // Nobody to tell: the consenter has ended.
+        let _ = self.events.send(Event::Input(Input::Persisted(number)));
+        Ok(())
+    }
+}
+
+/// Adds a later record whose entries follow on; its number. Gives the work back where the
+/// two have to stay apart.
+fn join(record: &mut Record, further: Work) -> Result<u64, Work> {
+    let Work::Persist { number, record: later } = further else { return Err(further) };
+    let last = record.entries.last().map(|entry| entry.index);
+    let follows = match (last, later.entries.first()) {
+        (Some(last), Some(first)) => first.index == last + 1,
+        (_, _) => true,
+    };
+    if !follows || record.entries.len() >= JOINED_ENTRIES_MAX {
+        return Err(Work::Persist { number, record: later });
+    }
+    let Record { hard_state, members, compacted, entries } = later;
+    record.entries.extend(entries);
+    record.hard_state = hard_state.or(record.hard_state.take());
+    record.members = members.or(record.members.take());
+    record.compacted = compacted.or(record.compacted.take());
+    Ok(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft_record::tests::{entry, hard_state};
+
+    fn work(number: u64, commit: u64, indexes: std::ops::Range<u64>) -> Work {
+        let entries = indexes.map(|index| entry(1, index, b"")).collect();
+        let hard_state = (commit > 0).then(|| hard_state(1, 1, commit));
+        Work::Persist { number, record: Record { hard_state, entries, ..Record::default() } }
+    }
+
+    fn record(work: Work) -> Record {
+        match work {
+            Work::Persist { record, .. } => record,
+            Work::Compact(_) => unreachable!("not made here"),
+        }
+    }
+
+    #[test]
+    fn records_join_as_if_written_one_after_the_other() {
+        let mut joined = record(work(1, 3, 1..3));
+        assert!(matches!(join(&mut joined, work(2, 0, 3..5)), Ok(2)));
+        assert!(matches!(join(&mut joined, work(3, 4, 0..0)), Ok(3)));
+        assert_eq!(joined, record(work(0, 4, 1..5)));
+        let mut without_entries = record(work(1, 3, 0..0));
+        assert!(matches!(join(&mut without_entries, work(2, 0, 7..8)), Ok(2)));
+        assert_eq!(without_entries, record(work(0, 3, 7..8)));
+    }
+
+    #[test]
+    fn entries_that_replace_others_and_compactions_stay_apart() {
+        let mut first = record(work(1, 3, 1..5));
+        assert!(matches!(join(&mut first, work(2, 0, 4..6)), Err(Work::Persist { number: 2, .. })));
+        let compact = Work::Compact(Position { index: 1, term: 1 });
+        assert!(matches!(join(&mut first, compact), Err(Work::Compact(_))));
+        assert_eq!(first, record(work(1, 3, 1..5)));
+    }
+}

@@ -1,0 +1,323 @@
+//! One channel of this orderer: its configuration, its blocks on disk, and its chain.
+//!
+//! ```text
+//! FOLDER/raft/    the Raft log
+//! FOLDER/blocks/  the block store; a channel is joined once its genesis block is in it
+//! ```
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use prost::Message;
+use ripstop_channel::{CONSENSUS_ETCDRAFT, ChannelConfig, ConfigError, LiveConfig, OrdererConfig, RaftConfig};
+use ripstop_ledger::files::{DiskFiles, FileError, Files};
+use ripstop_ledger::{BlockRecord, BlockStore, BlockStoreError};
+use ripstop_msp::{Certificate, SigningIdentity};
+use ripstop_proto::block;
+use ripstop_proto::common::Block;
+use tokio::sync::{mpsc, watch};
+
+use crate::block_cutter::{BatchLimits, Cutting};
+use crate::block_writer::{BlockWriter, BlockWriterError};
+use crate::chain::{Chain, ChainFailure, Parts};
+use crate::consenter::{Consenter, Settings};
+use crate::raft_log::{self, RaftLog, Recovered};
+use crate::raft_node::{RaftSettings, StartError};
+use crate::raft_segment::SegmentError;
+
+/// Newest blocks that are kept in memory, by count and by bytes: every peer asks for each
+/// block as soon as it is there.
+const RECENT_COUNT_MAX: usize = 64;
+const RECENT_BYTES_MAX: usize = 32 << 20;
+
+/// What every channel of this orderer shares.
+pub(crate) struct Node {
+    pub(crate) signer: Arc<SigningIdentity>,
+    /// The certificate that this orderer shows to others, by which channels know it.
+    pub(crate) tls_certificate: Certificate,
+    pub(crate) cutting: Cutting,
+    pub(crate) intake_bytes_max: u32,
+    pub(crate) failures: mpsc::UnboundedSender<ChainFailure>,
+}
+
+/// Why a channel cannot be opened or joined.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// The channel's configuration is refused.
+    #[error("the channel's configuration: {0}")]
+    Config(#[from] ConfigError),
+    /// The configuration has no ordering service that this program can be a part of.
+    #[error("{0}")]
+    Ordering(String),
+    /// The block store.
+    #[error(transparent)]
+    Store(#[from] BlockStoreError),
+    /// The Raft log.
+    #[error(transparent)]
+    Log(#[from] SegmentError),
+    /// The channel has blocks but no Raft log.
+    #[error(
+        "{folder} has blocks but no Raft log: it was lost, and this consenter must not vote any more. Remove the channel's \
+         folder and join it anew as another consenter", folder = folder.display()
+    )]
+    LogMissing {
+        /// The channel's folder.
+        folder: PathBuf,
+    },
+    /// Log and blocks contradict each other.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The blocks cannot be continued.
+    #[error(transparent)]
+    Writer(#[from] BlockWriterError),
+    /// A folder, or a thread that cannot be started.
+    #[error("{what}: {cause}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What the operating system says.
+        cause: std::io::Error,
+    },
+}
+
+impl From<FileError> for ChannelError {
+    fn from(error: FileError) -> Self {
+        Self::Log(error.into())
+    }
+}
+
+/// One channel.
+pub(crate) struct Channel {
+    config: LiveConfig,
+    store: Arc<BlockStore>,
+    recent: Arc<RecentBlocks>,
+    heights: watch::Receiver<u64>,
+    chain: Chain,
+}
+
+impl Channel {
+    /// Begins a channel with its genesis block and starts its chain.
+    pub(crate) fn create(folder: &Path, genesis: &Block, node: &Node) -> Result<Self, ChannelError> {
+        let config = ChannelConfig::from_block(genesis)?;
+        let part = Part::of(&config, node)?;
+        let files: Arc<dyn Files> = Arc::new(DiskFiles);
+        let log = folder.join("raft");
+        RaftLog::create(Arc::clone(&files), &log, raft_log::SEGMENT_BYTES, rand::random(), &part.consenter_ids)?;
+        let store = BlockStore::open(files, folder.join("blocks"))?;
+        store.append(&BlockRecord { block: Some(genesis.clone()), ..BlockRecord::default() })?;
+        Self::start(folder, store, node)
+    }
+
+    /// Opens a channel and starts its chain; `None` when it was never joined completely.
+    pub(crate) fn open(folder: &Path, node: &Node) -> Result<Option<Self>, ChannelError> {
+        let store = BlockStore::open(Arc::new(DiskFiles), folder.join("blocks"))?;
+        match store.height() {
+            0 => Ok(None),
+            _ => Self::start(folder, store, node).map(Some),
+        }
+    }
+
+    fn start(folder: &Path, store: BlockStore, node: &Node) -> Result<Self, ChannelError> {
+        let unreadable = |number| ChannelError::Ordering(format!("block {number} is missing in {}", folder.display()));
+        let last = store.last_block()?.ok_or_else(|| unreadable(0))?;
+        let number = block::last_config_index(&last).map_err(|error| ChannelError::Ordering(error.to_string()))?;
+        let config_block = store.block(number)?.ok_or_else(|| unreadable(number))?;
+        let config = ChannelConfig::from_block(&config_block)?;
+        let part = Part::of(&config, node)?;
+        let writer = BlockWriter::after(&last, part.consenter_ids.clone())?;
+        let (log, recovered) =
+            RaftLog::open(Arc::new(DiskFiles), &folder.join("raft"), raft_log::SEGMENT_BYTES, rand::random())?
+                .ok_or_else(|| ChannelError::LogMissing { folder: folder.to_owned() })?;
+        say_found(config.channel_id(), store.height(), &recovered);
+        let consenter = Consenter::new(part.settings(writer.raft_index(), node.cutting), recovered)?;
+
+        let store = Arc::new(store);
+        let recent = Arc::new(RecentBlocks::default());
+        let (height, heights) = watch::channel(store.height());
+        let recently_written = Arc::clone(&recent);
+        let written = move |blocks: Vec<Block>| {
+            let next = blocks.last().and_then(|block| block.header.as_ref()).map(|header| header.number + 1);
+            recently_written.add(blocks);
+            height.send_if_modified(|height| std::mem::replace(height, next.unwrap_or(*height)) != *height);
+        };
+        let chain = Chain::start(Parts {
+            channel_id: config.channel_id().to_owned(),
+            consenter,
+            consenter_id: part.id,
+            tick_interval: part.raft.options.tick_interval,
+            log,
+            writer,
+            store: Arc::clone(&store),
+            signer: Arc::clone(&node.signer),
+            written: Box::new(written),
+            // The only consenter has nobody to write to.
+            outbox: Box::new(|_| {}),
+            intake_bytes_max: node.intake_bytes_max,
+            failures: node.failures.clone(),
+        });
+        let chain = chain.map_err(|cause| ChannelError::System { what: "cannot start a thread".to_owned(), cause })?;
+        Ok(Self { config: LiveConfig::new(config), store, recent, heights, chain })
+    }
+
+    /// The configuration in force.
+    pub(crate) fn config(&self) -> Arc<ChannelConfig> {
+        self.config.current()
+    }
+
+    pub(crate) fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// The number of blocks, and word of every further one.
+    pub(crate) fn heights(&self) -> watch::Receiver<u64> {
+        self.heights.clone()
+    }
+
+    /// A block, if it is there; reads the disk unless it is among the newest.
+    pub(crate) fn block(&self, number: u64) -> Result<Option<Arc<Block>>, BlockStoreError> {
+        match self.recent.get(number) {
+            Some(block) => Ok(Some(block)),
+            None => Ok(self.store.block(number)?.map(Arc::new)),
+        }
+    }
+
+    /// A block that is among the newest.
+    pub(crate) fn recent_block(&self, number: u64) -> Option<Arc<Block>> {
+        self.recent.get(number)
+    }
+}
+
+fn say_found(channel_id: &str, height: u64, recovered: &Recovered) {
+    let Recovered { hard_state, compacted, entries, torn, .. } = recovered;
+    let (first, last) = (compacted.index + 1, compacted.index + entries.len() as u64);
+    tracing::info!(channel_id, height, term = hard_state.term, first, last, "opened the channel and its Raft log");
+    if *torn {
+        tracing::warn!(channel_id, last, "dropped an unfinished record that a crash left at the end of the Raft log");
+    }
+}
+
+/// This orderer's part in a channel's ordering service.
+struct Part {
+    id: u64,
+    consenter_ids: Vec<u64>,
+    raft: RaftConfig,
+    limits: BatchLimits,
+    absolute_bytes_max: u64,
+}
+
+impl Part {
+    /// Consenters are numbered in the order of the configuration, from 1; a node finds itself
+    /// by the key of its TLS certificate. Source: Fabric `orderer/consensus/etcdraft/consenter.go`.
+    fn of(config: &ChannelConfig, node: &Node) -> Result<Self, ChannelError> {
+        let refuse = |reason: String| Err(ChannelError::Ordering(reason));
+        let Some(orderer) = config.orderer() else {
+            return refuse("the channel's configuration has no Orderer group".to_owned());
+        };
+        let Some(raft) = orderer.raft.clone().filter(|_| orderer.consensus_type == CONSENSUS_ETCDRAFT) else {
+            return refuse(format!("consensus type '{}': this orderer knows etcdraft only", orderer.consensus_type));
+        };
+        let own_key = node.tls_certificate.public_key();
+        let is_self =
+            |pem: &[u8]| Certificate::from_pem(pem).is_ok_and(|certificate| certificate.public_key() == own_key);
+        let Some(place) = raft.consenters.iter().position(|consenter| is_self(&consenter.server_tls_certificate_pem))
+        else {
+            return refuse(
+                "none of the channel's consenters has this orderer's TLS certificate, and following a channel without \
+                 being a consenter is not implemented: add this orderer to the consenters of the configuration"
+                    .to_owned(),
+            );
+        };
+        if raft.consenters.len() > 1 {
+            return refuse(format!(
+                "the channel has {} consenters, but orderers do not exchange Raft messages yet: use a channel with one",
+                raft.consenters.len()
+            ));
+        }
+        let consenter_ids = (1..=raft.consenters.len() as u64).collect();
+        let (limits, absolute_bytes_max) = limits(orderer);
+        Ok(Self { id: place as u64 + 1, consenter_ids, raft, limits, absolute_bytes_max })
+    }
+
+    fn settings(&self, applied_index: u64, cutting: Cutting) -> Settings {
+        let options = &self.raft.options;
+        let raft = RaftSettings {
+            id: self.id,
+            election_ticks: options.election_tick as usize,
+            heartbeat_ticks: options.heartbeat_tick as usize,
+            uncommitted_bytes_max: 4 * self.absolute_bytes_max,
+            kept_bytes: u64::from(options.snapshot_interval_bytes),
+            applied_index,
+            seed: rand::random(),
+        };
+        Settings { raft, limits: self.limits, cutting, in_flight_max: options.max_inflight_blocks.max(1) as usize }
+    }
+}
+
+fn limits(orderer: &OrdererConfig) -> (BatchLimits, u64) {
+    let size = orderer.batch_size;
+    let limits = BatchLimits {
+        message_count_max: size.max_message_count as usize,
+        preferred_bytes_max: size.preferred_max_bytes as usize,
+        timeout: orderer.batch_timeout,
+    };
+    (limits, u64::from(size.absolute_max_bytes))
+}
+
+/// The newest blocks, in memory.
+#[derive(Default)]
+struct RecentBlocks(Mutex<VecDeque<(Arc<Block>, usize)>>);
+
+impl RecentBlocks {
+    fn add(&self, blocks: Vec<Block>) {
+        let mut recent = self.0.lock();
+        recent.extend(blocks.into_iter().map(|block| {
+            let bytes = block.encoded_len();
+            (Arc::new(block), bytes)
+        }));
+        let mut bytes: usize = recent.iter().map(|(_, bytes)| bytes).sum();
+        while recent.len() > RECENT_COUNT_MAX || bytes > RECENT_BYTES_MAX {
+            bytes -= recent.pop_front().map_or(bytes, |(_, bytes)| bytes);
+        }
+    }
+
+    fn get(&self, number: u64) -> Option<Arc<Block>> {
+        let recent = self.0.lock();
+        let first = recent.front()?.0.header.as_ref()?.number;
+        recent.get(usize::try_from(number.checked_sub(first)?).ok()?).map(|(block, _)| Arc::clone(block))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ripstop_proto::common::{BlockData, BlockHeader};
+
+    use super::*;
+
+    fn block(number: u64, bytes: usize) -> Block {
+        let data = BlockData { data: vec![vec![0; bytes].into()] };
+        Block { header: Some(BlockHeader { number, ..BlockHeader::default() }), data: Some(data), metadata: None }
+    }
+
+    #[test]
+    fn the_newest_blocks_are_kept_by_count() {
+        let recent = RecentBlocks::default();
+        assert!(recent.get(0).is_none());
+        recent.add((5..200).map(|number| block(number, 10)).collect());
+        assert_eq!(recent.get(199).unwrap().header.as_ref().unwrap().number, 199);
+        assert!(recent.get(200 - RECENT_COUNT_MAX as u64).is_some());
+        assert!(recent.get(199 - RECENT_COUNT_MAX as u64).is_none());
+        assert!(recent.get(200).is_none());
+    }
+
+    #[test]
+    fn large_blocks_push_others_out() {
+        let recent = RecentBlocks::default();
+        recent.add((0..10).map(|number| block(number, RECENT_BYTES_MAX / 4)).collect());
+        assert!(recent.get(6).is_none());
+        assert!((7..10).all(|number| recent.get(number).is_some()));
+        recent.add(vec![block(10, RECENT_BYTES_MAX + 1)]);
+        assert!(recent.get(10).is_none(), "one that is too large for the memory is read from disk");
+    }
+}

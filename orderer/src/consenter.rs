@@ -1,0 +1,405 @@
+//! The consenter: one orderer's part in agreeing on the order of a channel's envelopes.
+//!
+//! A core without I/O, clock or threads. Inputs are ticks, messages of other consenters,
+//! envelopes, and what the disk has finished; outputs are messages to send, records to make
+//! durable, and batches to apply. It works the same with one consenter and with many.
+//!
+//! ```text
+//! envelopes ─▶ block cutter ─▶ batches ─▶ raft log ─▶ committed ─▶ Apply, in the order of the log
+//! ```
+//! Batches are cut before consensus; blocks are numbered when their batch is applied, so a
+//! change of leader renumbers nothing. A receipt `R` travels with each envelope and comes
+//! back with its batch, or with the reason why the envelope was dropped.
+//!
+//! Knows nothing of signatures, blocks or channels. Who runs it: [`crate::chain`].
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use bytes::Bytes;
+use prost::Message as _;
+use raft::eraftpb::{Entry, Message};
+use ripstop_proto::ripstop::v1::Batch;
+
+use crate::block_cutter::{BatchLimits, BlockCutter, Cut, Cutting};
+use crate::raft_log::Recovered;
+use crate::raft_message::{self, NotABatch, OwnLog};
+use crate::raft_node::{RaftNode, RaftOutput, RaftSettings, StartError};
+use crate::raft_record::{Position, Record, entry_bytes};
+
+/// A message between consenters.
+pub type ConsenterMessage = Message;
+
+/// An envelope that passed all checks, on its way into the log.
+#[derive(Debug)]
+pub struct Submission<R> {
+    /// The canonical bytes of the envelope.
+    pub envelope: Bytes,
+    /// Payload and signature together: what the block cutter counts.
+    pub size: usize,
+    /// The sequence of the channel configuration it was checked under.
+    pub config_sequence: u64,
+    /// Whatever the sender wants back with the outcome.
+    pub receipt: R,
+}
+
+/// How a consenter orders.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The algorithm's part.
+    pub raft: RaftSettings,
+    /// When a batch is full.
+    pub limits: BatchLimits,
+    /// Whether an idle log shortens the wait.
+    pub cutting: Cutting,
+    /// Proposed and unapplied batches beyond which no more are proposed; at least 1.
+    pub in_flight_max: usize,
+}
+
+/// What a consenter is told.
+#[derive(Debug)]
+pub enum Input<R> {
+    /// One tick of time has passed. Late ticks are left out, never made up for.
+    Tick,
+    /// Nothing but time: a deadline may have come.
+    Wake,
+    /// A message that the consenter `sender` sent; the transport vouches for that.
+    Message {
+        /// Who sent it.
+        sender: u64,
+        /// What was sent.
+        message: Box<Message>,
+    },
+    /// Envelopes to order.
+    Envelopes(Vec<Submission<R>>),
+    /// The records up to this number are durable.
+    Persisted(u64),
+    /// The batches up to this index of the log are in the block store.
+    Applied(u64),
+}
+
+/// What a consenter wants done.
+#[derive(Debug)]
+pub enum Output<R> {
+    /// Send each to the consenter in its `to` field. Any of them may be lost.
+    Send(Vec<Message>),
+    /// Make the record durable, in the order of the numbers, then say [`Input::Persisted`].
+    Persist {
+        /// Its number.
+        number: u64,
+        /// What to remember.
+        record: Record,
+    },
+    /// Write a block of this batch, in the order of the indexes, then say [`Input::Applied`].
+    Apply(Committed<R>),
+    /// These envelopes are not ordered, as far as is known here.
+    Refuse {
+        /// Their receipts.
+        receipts: Vec<R>,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Another consenter leads now, or none.
+    Leader {
+        /// Its id.
+        leader: Option<u64>,
+        /// Whether it is this one.
+        is_self: bool,
+    },
+    /// Entries up to here are no longer needed on disk.
+    Compact(Position),
+    /// A batch was cut; for the measurements.
+    Filled(std::time::Duration),
+}
+
+/// A batch that the consenters have agreed on.
+#[derive(Debug)]
+pub struct Committed<R> {
+    /// Index of its entry in the log.
+    pub index: u64,
+    /// The envelopes of the block.
+    pub batch: Batch,
+    /// The receipts of the envelopes, in their order, if this consenter proposed the batch.
+    pub receipts: Vec<R>,
+}
+
+/// Why an envelope was not ordered. Sending it again is always right: peers mark the
+/// second of two equal transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No leader at the moment.
+    #[error("no Raft leader")]
+    NoLeader,
+    /// Another consenter leads.
+    #[error("this orderer is not the Raft leader, consenter {leader} is: send the envelope to that orderer")]
+    NotLeader {
+        /// Which one.
+        leader: u64,
+    },
+    /// This consenter led when it took the envelope and does not any more.
+    #[error("this orderer lost the Raft leadership before the envelope was committed: send the same envelope again")]
+    LeadershipLost,
+}
+
+/// Why a consenter cannot go on. The node must stop.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsenterError {
+    /// A committed entry is not what consenters propose.
+    #[error("committed entry {index} cannot be applied: {source}")]
+    Entry {
+        /// Its index.
+        index: u64,
+        /// What is wrong.
+        source: NotABatch,
+    },
+}
+
+/// One consenter of one channel.
+pub struct Consenter<R> {
+    raft: RaftNode,
+    cutter: BlockCutter<Submission<R>>,
+    config_sequence: u64,
+    /// Batches that wait for room in the log.
+    cut: VecDeque<Vec<Submission<R>>>,
+    /// Batches in the log that are not committed yet.
+    proposed: VecDeque<Proposed<R>>,
+    /// Indexes of the batches that are handed out and not applied yet.
+    applying: VecDeque<u64>,
+    /// Index of the last entry that came out as committed.
+    committed_index: u64,
+    in_flight_max: usize,
+    leader: (u64, bool),
+    bytes_since_compaction: u64,
+    kept_bytes: u64,
+    outputs: Vec<Output<R>>,
+}
+
+struct Proposed<R> {
+    place: Position,
+    receipts: Vec<R>,
+}
+
+impl<R> Consenter<R> {
+    /// A consenter that goes on where the log and the block store stopped. A sole consenter
+    /// leads at once.
+    ///
+    /// # Errors
+    /// When the log and the blocks contradict each other or the settings are impossible.
+    pub fn new(settings: Settings, recovered: Recovered) -> Result<Self, StartError> {
+        let Settings { raft, limits, cutting, in_flight_max } = settings;
+        let bytes_since_compaction = recovered.entries.iter().map(|entry| entry_bytes(entry) as u64).sum();
+        let mut consenter = Self {
+            cutter: BlockCutter::new(limits, cutting),
+            config_sequence: 0,
+            cut: VecDeque::new(),
+            proposed: VecDeque::new(),
+            applying: VecDeque::new(),
+            committed_index: raft.applied_index,
+            in_flight_max,
+            leader: (0, false),
+            bytes_since_compaction,
+            kept_bytes: raft.kept_bytes,
+            outputs: Vec::new(),
+            raft: RaftNode::new(&raft, recovered)?,
+        };
+        if consenter.raft.members().len() == 1 {
+            consenter.raft.campaign();
+        }
+        Ok(consenter)
+    }
+
+    /// Takes one input; what is wanted then, in order.
+    ///
+    /// # Errors
+    /// When the log holds what no consenter can have put there.
+    pub fn step(&mut self, now: Instant, input: Input<R>) -> Result<Vec<Output<R>>, ConsenterError> {
+        match input {
+            Input::Tick => self.raft.tick(),
+            Input::Wake => {}
+            Input::Message { sender, message } => self.take_message(sender, *message),
+            Input::Envelopes(submissions) => self.take_envelopes(submissions, now),
+            Input::Persisted(number) => {
+                let messages = self.raft.persisted(number);
+                self.outputs.push(Output::Send(messages));
+            }
+            Input::Applied(index) => self.note_applied(index),
+        }
+        self.settle(now)?;
+        Ok(std::mem::take(&mut self.outputs))
+    }
+
+    /// When [`Input::Wake`] is due, if nothing else comes before.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.cutter.deadline(self.is_idle()).filter(|_| self.cut.is_empty())
+    }
+
+    /// Whether envelopes should be brought now; otherwise they had only to wait here.
+    pub fn has_room(&self) -> bool {
+        self.cut.is_empty()
+    }
+
+    /// The ids of the channel's consenters.
+    pub fn members(&self) -> &[u64] {
+        self.raft.members()
+    }
+
+    fn is_idle(&self) -> bool {
+        self.cut.is_empty() && self.in_flight() == 0
+    }
+
+    fn in_flight(&self) -> usize {
+        self.proposed.len() + self.applying.len()
+    }
+
+    fn take_message(&mut self, sender: u64, message: Message) {
+        if let Err(refused) = self.raft.step(sender, message) {
+            tracing::warn!(sender, %refused, "a message of another consenter was refused");
+        }
+    }
+
+    fn take_envelopes(&mut self, submissions: Vec<Submission<R>>, now: Instant) {
+        if let Some(refusal) = self.refusal() {
+            let receipts = submissions.into_iter().map(|submission| submission.receipt).collect();
+            return self.outputs.push(Output::Refuse { receipts, refusal });
+        }
+        for submission in submissions {
+            // A batch states one sequence: what was checked under another one is not mixed in.
+            if submission.config_sequence != self.config_sequence {
+                let before = self.cutter.cut(now);
+                self.take_cuts(before);
+                self.config_sequence = submission.config_sequence;
+            }
+            let size = submission.size;
+            let cuts = self.cutter.push(submission, size, now);
+            self.take_cuts(cuts);
+        }
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        match self.raft.leader_id() {
+            _ if self.raft.is_leader() => None,
+            0 => Some(Refusal::NoLeader),
+            leader => Some(Refusal::NotLeader { leader }),
+        }
+    }
+
+    fn take_cuts(&mut self, cuts: impl IntoIterator<Item = Cut<Submission<R>>>) {
+        for Cut { messages, fill_duration } in cuts {
+            self.outputs.push(Output::Filled(fill_duration));
+            self.cut.push_back(messages);
+        }
+    }
+
+    fn note_applied(&mut self, index: u64) {
+        let applied = self.applying.iter().take_while(|applying| **applying <= index).count();
+        self.applying.drain(..applied);
+        self.tell_applied();
+    }
+
+    /// Entries without a batch count as applied once all before them are.
+    fn tell_applied(&mut self) {
+        let applied = self.applying.front().map_or(self.committed_index, |next| next - 1);
+        self.raft.applied(applied);
+        if self.bytes_since_compaction > 2 * self.kept_bytes
+            && let Some(position) = self.raft.compact()
+        {
+            self.bytes_since_compaction = self.kept_bytes;
+            self.outputs.push(Output::Compact(position));
+        }
+    }
+
+    /// Does whatever the state now calls for, until nothing is left to do.
+    fn settle(&mut self, now: Instant) -> Result<(), ConsenterError> {
+        loop {
+            self.note_leader(now);
+            let due = self.cutter.cut_if_due(now, self.is_idle());
+            self.take_cuts(due);
+            self.propose();
+            let wanted = self.raft.outputs();
+            if wanted.is_empty() {
+                return Ok(());
+            }
+            for output in wanted {
+                match output {
+                    RaftOutput::Send(messages) => self.outputs.push(Output::Send(messages)),
+                    RaftOutput::Persist { number, record } => self.outputs.push(Output::Persist { number, record }),
+                    RaftOutput::Committed(entries) => self.take_committed(entries)?,
+                }
+            }
+        }
+    }
+
+    fn propose(&mut self) {
+        while self.in_flight() < self.in_flight_max
+            && let Some(submissions) = self.cut.pop_front()
+        {
+            let config_sequence = submissions.first().map_or(0, |submission| submission.config_sequence);
+            let envelopes = submissions.iter().map(|submission| submission.envelope.clone()).collect();
+            let data = Batch { config_sequence, envelopes }.encode_to_vec();
+            let Some(place) = self.raft.propose(data) else {
+                return self.cut.push_front(submissions);
+            };
+            let receipts = submissions.into_iter().map(|submission| submission.receipt).collect();
+            self.proposed.push_back(Proposed { place, receipts });
+        }
+    }
+
+    fn take_committed(&mut self, entries: Vec<Entry>) -> Result<(), ConsenterError> {
+        for entry in entries {
+            let index = entry.index;
+            self.bytes_since_compaction += entry_bytes(&entry) as u64;
+            self.committed_index = index;
+            let receipts = self.take_receipts(&entry);
+            let batch = raft_message::batch(&entry).map_err(|source| ConsenterError::Entry { index, source })?;
+            if let Some(batch) = batch {
+                self.applying.push_back(index);
+                self.outputs.push(Output::Apply(Committed { index, batch, receipts }));
+            }
+        }
+        self.tell_applied();
+        Ok(())
+    }
+
+    /// The receipts of the batch in an entry, if it is the one proposed here for this place.
+    fn take_receipts(&mut self, entry: &Entry) -> Vec<R> {
+        let place = Position { index: entry.index, term: entry.term };
+        let mut receipts = Vec::new();
+        while let Some(front) = self.proposed.front()
+            && front.place.index <= place.index
+        {
+            let Some(proposed) = self.proposed.pop_front() else { break };
+            match proposed.place == place {
+                true => receipts = proposed.receipts,
+                false => self.refuse(proposed.receipts, Refusal::LeadershipLost),
+            }
+        }
+        receipts
+    }
+
+    fn refuse(&mut self, receipts: Vec<R>, refusal: Refusal) {
+        if !receipts.is_empty() {
+            self.outputs.push(Output::Refuse { receipts, refusal });
+        }
+    }
+
+    fn note_leader(&mut self, now: Instant) {
+        let leader = (self.raft.leader_id(), self.raft.is_leader());
+        if leader == self.leader {
+            return;
+        }
+        let led = std::mem::replace(&mut self.leader, leader).1;
+        self.outputs.push(Output::Leader { leader: Some(leader.0).filter(|id| *id > 0), is_self: leader.1 });
+        if led && !leader.1 {
+            self.drop_own(now);
+        }
+    }
+
+    /// What a former leader has taken and cannot vouch for any more. Batches that are in the
+    /// log may still be committed; whoever sent them sends them again, which does no harm.
+    fn drop_own(&mut self, now: Instant) {
+        let pending = self.cutter.cut(now).map(|cut| cut.messages);
+        let unproposed = pending.into_iter().chain(self.cut.drain(..)).flatten().map(|submission| submission.receipt);
+        let receipts = unproposed.chain(self.proposed.drain(..).flat_map(|proposed| proposed.receipts)).collect();
+        self.refuse(receipts, Refusal::LeadershipLost);
+    }
+}

@@ -1,0 +1,164 @@
+//! `ripstop.v1.Ordering/Submit`: envelopes in batches on one long stream, each answered once
+//! its block is durable on this orderer.
+//!
+//! The checks and their statuses are those of Broadcast. Items are answered as they are
+//! decided, not in their order; the sender tells them apart by its correlation ids. A refused
+//! item does not end the stream. SERVICE_UNAVAILABLE leaves open whether the envelope was
+//! ordered: sending the same envelope again is right, peers recognise the second one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use metrics::{Label, counter};
+use ripstop_proto::common::Status as Answer;
+use ripstop_proto::ripstop::v1::ordering_server::Ordering;
+use ripstop_proto::ripstop::v1::{SubmitItem, SubmitOutcome, SubmitRequest, SubmitResponse};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tonic::codegen::BoxStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::admission::{Admitted, Candidate, Judged, judge_all};
+use crate::chain::Order;
+use crate::channel::Channel;
+use crate::channels::Channels;
+use crate::receipt::{Item, Outcomes};
+
+/// Items of one stream that may wait for their outcome, or for the client to take it.
+const ITEMS_IN_FLIGHT_MAX: usize = 16_384;
+/// Items that one request may bring.
+const ITEMS_PER_REQUEST_MAX: usize = 4096;
+/// Outcomes in one response.
+const OUTCOMES_AT_ONCE: usize = 1024;
+
+/// The service that gateways use instead of Broadcast.
+pub(crate) struct OrderingService {
+    pub(crate) channels: Arc<Channels>,
+    pub(crate) shutdown: CancellationToken,
+}
+
+#[tonic::async_trait]
+impl Ordering for OrderingService {
+    type SubmitStream = BoxStream<SubmitResponse>;
+
+    async fn submit(&self, request: Request<Streaming<SubmitRequest>>) -> Result<Response<Self::SubmitStream>, Status> {
+        let (outcomes, decided) = mpsc::unbounded_channel();
+        let closed = CancellationToken::new();
+        let session = Session {
+            channels: Arc::clone(&self.channels),
+            places: Arc::new(Semaphore::new(ITEMS_IN_FLIGHT_MAX)),
+            outcomes,
+        };
+        let (shutdown, client_gone) = (self.shutdown.clone(), closed.clone());
+        let (errors, error) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let ended = tokio::select! {
+                ended = session.run(request.into_inner()) => ended,
+                () = client_gone.cancelled() => Ok(()),
+                () = shutdown.cancelled() => Err(Status::unavailable("this orderer is shutting down; send to another one")),
+            };
+            if let Err(status) = ended {
+                let _ = errors.send(status).await;
+            }
+        });
+        let responses = Responses { decided, error, _client_gone: closed.drop_guard() };
+        Ok(Response::new(Box::pin(stream::unfold(responses, Responses::next))))
+    }
+}
+
+/// The answering half of a stream; the other half ends when this one is dropped.
+struct Responses {
+    decided: mpsc::UnboundedReceiver<(SubmitOutcome, OwnedSemaphorePermit)>,
+    error: mpsc::Receiver<Status>,
+    _client_gone: tokio_util::sync::DropGuard,
+}
+
+impl Responses {
+    /// The outcomes that have gathered; after the last one, why the stream ended.
+    async fn next(mut self) -> Option<(Result<SubmitResponse, Status>, Self)> {
+        let mut outcomes = Vec::new();
+        tokio::select! {
+            biased;
+            count = self.decided.recv_many(&mut outcomes, OUTCOMES_AT_ONCE) => {
+                if count == 0 {
+                    let status = self.error.recv().await?;
+                    return Some((Err(status), self));
+                }
+            }
+            Some(status) = self.error.recv() => return Some((Err(status), self)),
+        }
+        let outcomes = outcomes.into_iter().map(|(outcome, _place)| outcome).collect();
+        Some((Ok(SubmitResponse { outcomes }), self))
+    }
+}
+
+/// The reading half of a stream.
+struct Session {
+    channels: Arc<Channels>,
+    places: Arc<Semaphore>,
+    outcomes: Outcomes,
+}
+
+impl Session {
+    async fn run(self, mut requests: Streaming<SubmitRequest>) -> Result<(), Status> {
+        while let Some(request) = requests.next().await {
+            let SubmitRequest { items } = request?;
+            if items.len() > ITEMS_PER_REQUEST_MAX {
+                let text =
+                    format!("a request of {} items; at most {ITEMS_PER_REQUEST_MAX} are taken at once", items.len());
+                return Err(Status::invalid_argument(text));
+            }
+            self.take(items).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&self, items: Vec<SubmitItem>) -> Result<(), Status> {
+        let mut answers = Vec::with_capacity(items.len());
+        let mut candidates = Vec::with_capacity(items.len());
+        for SubmitItem { correlation_id, channel_id, envelope } in items {
+            let place = Arc::clone(&self.places).acquire_owned().await;
+            let place = place.map_err(|_| Status::internal("the stream's places are gone"))?;
+            answers.push(Item { correlation_id, place, outcomes: self.outcomes.clone() });
+            candidates.push(Candidate::Item(channel_id, envelope));
+        }
+        let judged = judge_all(Arc::clone(&self.channels), candidates).await;
+        if judged.len() < answers.len() {
+            return Err(Status::internal("the check broke; see this orderer's log"));
+        }
+        let mut by_channel: BTreeMap<String, (Arc<Channel>, Vec<(Order, Option<Item>)>)> = BTreeMap::new();
+        for (item, Judged { channel_id, kind, verdict }) in answers.into_iter().zip(judged) {
+            let status = verdict.as_ref().map_or_else(|refused| refused.status, |_| Answer::Success);
+            count_processed(channel_id.clone(), kind, status);
+            match verdict {
+                Ok(Admitted { channel, order }) => {
+                    let (_, orders) = by_channel.entry(channel_id).or_insert_with(|| (channel, Vec::new()));
+                    orders.push((order, Some(item)));
+                }
+                Err(refused) => item.answer(refused.status, refused.info),
+            }
+        }
+        for (channel, orders) in by_channel.into_values() {
+            submit(&channel, orders).await;
+        }
+        Ok(())
+    }
+}
+
+/// Whatever happens to the envelopes, their items are answered by their receipts.
+async fn submit(channel: &Channel, orders: Vec<(Order, Option<Item>)>) {
+    if let Err(refusal) = channel.chain().ready() {
+        let items = orders.into_iter().filter_map(|(_, item)| item);
+        return items.for_each(|item| item.answer(Answer::ServiceUnavailable, refusal.to_string()));
+    }
+    if channel.chain().submit(orders).await.is_err() {
+        tracing::debug!("envelopes came to a chain that is stopped");
+    }
+}
+
+fn count_processed(channel_id: String, kind: &'static str, status: Answer) {
+    let labels =
+        vec![Label::new("channel", channel_id), Label::new("type", kind), Label::new("status", status.as_str_name())];
+    counter!("broadcast_processed_count", labels).increment(1);
+}

@@ -1,0 +1,277 @@
+//! The Raft algorithm with its outputs in the order in which they are safe.
+//!
+//! What has to happen around the algorithm, and when: its messages go out at once, entries
+//! and hard state go to the disk, and the messages that promise something about them leave
+//! only after [`RaftNode::persisted`]. Nothing here waits: the disk answers in its own time,
+//! in the order of the numbers. Also a sole consenter commits only what its disk has.
+//!
+//! Time is counted in ticks, chance comes from a seed. Read next: [`crate::consenter`].
+
+use std::collections::VecDeque;
+
+use raft::eraftpb::{Entry, Message};
+use raft::{Config, RawNode, StateRole};
+use slog::{Discard, Logger, o};
+
+use crate::raft_log::Recovered;
+use crate::raft_message::{self, MessageRefused, OwnLog};
+use crate::raft_record::{Position, Record};
+use crate::raft_storage::RaftStorage;
+
+/// Bytes of entries in one message to a follower; a larger entry travels alone.
+const MESSAGE_BYTES_MAX: u64 = 1 << 20;
+/// Messages under way to one follower.
+const MESSAGES_IN_FLIGHT_MAX: usize = 256;
+/// Bytes of committed entries handed out at once.
+const COMMITTED_BYTES_MAX: u64 = 16 << 20;
+
+/// What a consenter needs to know of its channel's Raft settings.
+#[derive(Debug, Clone)]
+pub struct RaftSettings {
+    /// This consenter; ids begin with 1.
+    pub id: u64,
+    /// Ticks without a word from the leader after which a follower may ask for votes; the
+    /// actual number is chosen between this and its double.
+    pub election_ticks: usize,
+    /// Ticks between the heartbeats of a leader.
+    pub heartbeat_ticks: usize,
+    /// Bytes of entries that may be under way before proposals are put off.
+    pub uncommitted_bytes_max: u64,
+    /// Bytes of applied entries that are kept for slow followers.
+    pub kept_bytes: u64,
+    /// Index of the last entry that is already in the block store.
+    pub applied_index: u64,
+    /// Where the choices of election timeouts begin.
+    pub seed: u64,
+}
+
+/// Why a consenter cannot start with what it finds.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The block store is ahead of the log.
+    #[error(
+        "the blocks go up to raft index {applied}, the Raft log only from {first} to {last}: the log was lost or is an old copy. \
+         This consenter must not vote any more: remove the node's channel folder and join it anew as another consenter"
+    )]
+    LogLost {
+        /// From the metadata of the last block.
+        applied: u64,
+        /// First entry of the log.
+        first: u64,
+        /// Last entry of the log.
+        last: u64,
+    },
+    /// This node is not one of the channel's consenters.
+    #[error("consenter {id} is not among the channel's consenters {members:?}")]
+    NotAMember {
+        /// This consenter.
+        id: u64,
+        /// Those of the log.
+        members: Vec<u64>,
+    },
+    /// The settings contradict each other.
+    #[error("the channel's Raft settings cannot be used: {0}")]
+    Settings(#[from] raft::Error),
+}
+
+/// What has to be done for the algorithm.
+#[derive(Debug)]
+pub(crate) enum RaftOutput {
+    /// Send to other consenters; any of them may be lost.
+    Send(Vec<Message>),
+    /// Make durable, in the order of the numbers, then call [`RaftNode::persisted`].
+    Persist { number: u64, record: Record },
+    /// These entries are committed: apply them in order.
+    Committed(Vec<Entry>),
+}
+
+/// One consenter's part of the algorithm.
+pub(crate) struct RaftNode {
+    node: RawNode<RaftStorage>,
+    /// Messages of the steps whose records are not durable yet.
+    held: VecDeque<(u64, Vec<Message>)>,
+    seen: (u64, StateRole),
+    election_ticks: usize,
+    kept_bytes: u64,
+    chance: u64,
+}
+
+impl RaftNode {
+    pub(crate) fn new(settings: &RaftSettings, mut recovered: Recovered) -> Result<Self, StartError> {
+        let applied = settings.applied_index;
+        if !recovered.members.contains(&settings.id) {
+            return Err(StartError::NotAMember { id: settings.id, members: recovered.members });
+        }
+        let (first, last) = (recovered.compacted.index + 1, recovered.compacted.index + recovered.entries.len() as u64);
+        if applied > last || applied + 1 < first {
+            return Err(StartError::LogLost { applied, first, last });
+        }
+        // Whatever is in the block store was committed; the log may not have had the time to say so.
+        recovered.hard_state.commit = recovered.hard_state.commit.max(applied);
+        let election_ticks = settings.election_ticks;
+        let config = Config {
+            id: settings.id,
+            election_tick: election_ticks,
+            heartbeat_tick: settings.heartbeat_ticks,
+            applied,
+            max_size_per_msg: MESSAGE_BYTES_MAX,
+            max_inflight_msgs: MESSAGES_IN_FLIGHT_MAX,
+            check_quorum: true,
+            pre_vote: true,
+            // A fixed number here: the choice is made from the seed (`after_input`).
+            min_election_tick: election_ticks,
+            max_election_tick: election_ticks + 1,
+            batch_append: true,
+            max_uncommitted_size: settings.uncommitted_bytes_max,
+            max_committed_size_per_ready: COMMITTED_BYTES_MAX,
+            ..Config::default()
+        };
+        let node = RawNode::new(&config, RaftStorage::new(recovered), &Logger::root(Discard, o!()))?;
+        let seen = (node.raft.term, node.raft.state);
+        let (held, kept_bytes, chance) = (VecDeque::new(), settings.kept_bytes, settings.seed);
+        let mut node = Self { node, held, seen, election_ticks, kept_bytes, chance };
+        node.choose_election_timeout();
+        Ok(node)
+    }
+
+    /// Asks for votes at once instead of after the election timeout.
+    pub(crate) fn campaign(&mut self) {
+        // Refused only while a membership change is pending, and there are none.
+        let _refused = self.node.campaign();
+        self.after_input();
+    }
+
+    pub(crate) fn tick(&mut self) {
+        self.node.tick();
+        self.after_input();
+    }
+
+    pub(crate) fn step(&mut self, sender: u64, message: Message) -> Result<(), MessageRefused> {
+        raft_message::check(&message, sender, self)?;
+        // What the algorithm then says of a message (an old term, an unknown peer) changes nothing.
+        let _ignored = self.node.step(message);
+        self.after_input();
+        Ok(())
+    }
+
+    /// Adds an entry to the log; its place, or `None` when it has to wait or this is not the leader.
+    pub(crate) fn propose(&mut self, data: Vec<u8>) -> Option<Position> {
+        if !self.is_leader() {
+            return None;
+        }
+        self.node.propose(Vec::new(), data).ok()?;
+        Some(Position { index: self.last_index(), term: self.node.raft.term })
+    }
+
+    /// The records up to this number are durable. Returns the messages that waited for it.
+    pub(crate) fn persisted(&mut self, number: u64) -> Vec<Message> {
+        self.node.on_persist_ready(number);
+        let count = self.held.iter().take_while(|(held, _)| *held <= number).count();
+        self.held.drain(..count).flat_map(|(_, messages)| messages).collect()
+    }
+
+    /// The entries up to this index are in the block store.
+    pub(crate) fn applied(&mut self, index: u64) {
+        self.node.advance_apply_to(index);
+    }
+
+    /// Gives up entries in memory when enough of them are applied; the disk may follow.
+    pub(crate) fn compact(&mut self) -> Option<Position> {
+        let position = self.node.store().compactable(self.node.raft.raft_log.applied, self.kept_bytes)?;
+        self.node.mut_store().compact(position);
+        Some(position)
+    }
+
+    /// Everything that the inputs so far call for.
+    pub(crate) fn outputs(&mut self) -> Vec<RaftOutput> {
+        let mut outputs = Vec::new();
+        while self.node.has_ready() {
+            let mut ready = self.node.ready();
+            push_unless_empty(&mut outputs, ready.take_messages(), RaftOutput::Send);
+            let committed = ready.take_committed_entries();
+            let record = Record { hard_state: ready.hs().cloned(), entries: ready.take_entries(), ..Record::default() };
+            let store = self.node.mut_store();
+            store.append(&record.entries);
+            if let Some(state) = &record.hard_state {
+                store.set_hard_state(state.clone());
+            }
+            let (number, after) = (ready.number(), ready.take_persisted_messages());
+            self.node.advance_append_async(ready);
+            match record.is_empty() && self.held.is_empty() {
+                true => {
+                    self.node.on_persist_ready(number);
+                    push_unless_empty(&mut outputs, after, RaftOutput::Send);
+                }
+                false => {
+                    self.held.push_back((number, after));
+                    outputs.push(RaftOutput::Persist { number, record });
+                }
+            }
+            push_unless_empty(&mut outputs, committed, RaftOutput::Committed);
+        }
+        outputs
+    }
+
+    pub(crate) fn is_leader(&self) -> bool {
+        self.node.raft.state == StateRole::Leader
+    }
+
+    pub(crate) fn members(&self) -> &[u64] {
+        self.node.store().members()
+    }
+
+    /// After each input: whenever the algorithm began to count anew, another timeout.
+    fn after_input(&mut self) {
+        let now = (self.node.raft.term, self.node.raft.state);
+        if now != self.seen {
+            self.seen = now;
+            self.choose_election_timeout();
+        }
+    }
+
+    fn choose_election_timeout(&mut self) {
+        let choice = next_random(&mut self.chance) as usize % self.election_ticks;
+        self.node.raft.set_randomized_election_timeout(self.election_ticks + choice);
+    }
+}
+
+impl OwnLog for RaftNode {
+    fn id(&self) -> u64 {
+        self.node.raft.id
+    }
+
+    fn is_member(&self, id: u64) -> bool {
+        self.members().contains(&id)
+    }
+
+    fn leader_id(&self) -> u64 {
+        self.node.raft.leader_id
+    }
+
+    fn last_index(&self) -> u64 {
+        self.node.raft.raft_log.last_index()
+    }
+
+    fn committed_index(&self) -> u64 {
+        self.node.raft.raft_log.committed
+    }
+
+    fn term_of(&self, index: u64) -> Option<u64> {
+        self.node.raft.raft_log.term(index).ok().filter(|term| *term > 0)
+    }
+}
+
+fn push_unless_empty<T>(outputs: &mut Vec<RaftOutput>, goods: Vec<T>, output: impl FnOnce(Vec<T>) -> RaftOutput) {
+    if !goods.is_empty() {
+        outputs.push(output(goods));
+    }
+}
+
+/// SplitMix64: enough for timeouts.
+fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
+}

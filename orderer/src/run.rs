@@ -1,0 +1,190 @@
+//! Wiring: builds every part of an orderer, connects them and serves until told to end.
+//! Nothing is decided here.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ripstop_msp::{Certificate, CertificateError, SigningError, SigningIdentity};
+use ripstop_node::deliver::{Deliver, OrdererBlocks, Terms};
+use ripstop_node::operations::{self, HealthChecks, Metrics, Operations, OperationsError, Version};
+use ripstop_node::transport::{Listener, MESSAGE_BYTES_MAX, ServeError, ServerTls, TlsError};
+use ripstop_node::{CancellationToken, health, logging};
+use ripstop_proto::orderer::atomic_broadcast_server::AtomicBroadcastServer;
+use ripstop_proto::ripstop::v1::ordering_server::OrderingServer;
+use tokio::sync::mpsc;
+use tonic::service::Routes;
+
+use crate::broadcast::AtomicBroadcastService;
+use crate::chain::ChainFailure;
+use crate::channel::{ChannelError, Node};
+use crate::channels::Channels;
+use crate::ordering_stream::OrderingService;
+use crate::participation;
+use crate::participation_listener::{AdminListener, AdminTls, ParticipationError};
+use crate::settings::OrdererSettings;
+
+/// Why an orderer cannot start, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The orderer's identity cannot be used.
+    #[error("the orderer's identity: {0}")]
+    Identity(#[from] SigningError),
+    /// A file cannot be read.
+    #[error("cannot read {path}: {cause}", path = path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        cause: std::io::Error,
+    },
+    /// The TLS certificate does not parse.
+    #[error("the TLS certificate {path}: {cause}", path = path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: CertificateError,
+    },
+    /// TLS of the gRPC listener.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A channel on the disk cannot be opened.
+    #[error("cannot open the channels: {0}")]
+    Channel(#[from] ChannelError),
+    /// A channel's chain failed while running; the process must end.
+    #[error(transparent)]
+    Chain(#[from] ChainFailure),
+    /// The gRPC listener cannot be served.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    /// The admin listener cannot be served.
+    #[error(transparent)]
+    Participation(#[from] ParticipationError),
+    /// The operations listener cannot be served.
+    #[error(transparent)]
+    Operations(#[from] OperationsError),
+    /// A task panicked.
+    #[error("a part of the orderer broke: {0}")]
+    Broken(#[from] tokio::task::JoinError),
+}
+
+impl Error {
+    /// Whether a write or sync failed, so that what is on the disk is known only after a new
+    /// start. The process should then end with an exit code of its own.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Self::Chain(failure) if failure.is_disk_failure())
+    }
+}
+
+/// Runs an orderer until `shutdown` is cancelled. When it returns, everything it started has
+/// ended, and what it took is on disk or refused.
+///
+/// # Errors
+/// When it cannot start, or cannot go on; see [`Error::is_fatal`].
+pub async fn run(settings: OrdererSettings, shutdown: CancellationToken) -> Result<(), Error> {
+    let stop = shutdown.child_token();
+    let metrics = Metrics::install();
+    let (failures, mut failed) = mpsc::unbounded_channel();
+    let channels = open_channels(&settings, failures).await?;
+    let outcome = tokio::select! {
+        served = serve(&settings, metrics, &channels, &stop) => served,
+        Some(failure) = failed.recv() => Err(failure.into()),
+    };
+    stop.cancel();
+    tokio::task::spawn_blocking(move || channels.stop()).await?;
+    match failed.try_recv() {
+        Ok(failure) if outcome.is_ok() => Err(failure.into()),
+        _ => outcome,
+    }
+}
+
+async fn open_channels(
+    settings: &OrdererSettings,
+    failures: mpsc::UnboundedSender<ChainFailure>,
+) -> Result<Arc<Channels>, Error> {
+    let node = &settings.node;
+    let path = node.tls.certificate.clone();
+    let pem = std::fs::read(&path).map_err(|cause| Error::Unreadable { path: path.clone(), cause })?;
+    let node = Node {
+        signer: Arc::new(SigningIdentity::from_msp_folder(&node.msp_id, &node.msp_folder)?),
+        tls_certificate: Certificate::from_pem(&pem).map_err(|cause| Error::Certificate { path, cause })?,
+        cutting: settings.orderer.cutting(),
+        intake_bytes_max: settings.orderer.intake_bytes_max,
+        failures,
+    };
+    let folder = settings.channels_folder();
+    let opened = tokio::task::spawn_blocking(move || Channels::open(folder, node)).await?;
+    Ok(Arc::new(opened?))
+}
+
+/// Serves until `stop` is cancelled or a listener fails.
+async fn serve(
+    settings: &OrdererSettings,
+    metrics: Metrics,
+    channels: &Arc<Channels>,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    let tls = ServerTls::load(&settings.node.tls)?;
+    let tls_binding = tls.client_auth_required();
+    let listener = Listener::bind(settings.node.listen, tls).await?;
+    let routes = routes(settings, channels, tls_binding, stop).await;
+    tracing::info!(orderer = settings.node.name, address = %settings.node.listen, channels = ?channels.ids(), "serving");
+    let admin = serve_admin(settings, Arc::clone(channels), stop);
+    let operations = serve_operations(settings, metrics, stop);
+    let grpc = async { Ok(listener.serve(routes, stop.clone()).await?) };
+    // Whichever ends first by itself ends the node; at shutdown all of them end.
+    let ((), (), ()) = tokio::try_join!(grpc, admin, operations)?;
+    Ok(())
+}
+
+async fn routes(
+    settings: &OrdererSettings,
+    channels: &Arc<Channels>,
+    tls_binding: bool,
+    stop: &CancellationToken,
+) -> Routes {
+    let time_window = Duration::from_secs(settings.orderer.deliver_time_window_s);
+    let terms = Terms { time_window, tls_binding };
+    let deliver = Arc::new(Deliver::new(Arc::clone(channels), OrdererBlocks, terms, stop.clone()));
+    let broadcast = AtomicBroadcastService { channels: Arc::clone(channels), deliver, shutdown: stop.clone() };
+    let broadcast = AtomicBroadcastServer::new(broadcast)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let ordering = OrderingServer::new(OrderingService { channels: Arc::clone(channels), shutdown: stop.clone() })
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let (serving, health) = health::service();
+    for service in ["orderer.AtomicBroadcast", "ripstop.v1.Ordering"] {
+        serving.set(service, true).await;
+    }
+    Routes::new(broadcast).add_service(ordering).add_service(health)
+}
+
+async fn serve_admin(
+    settings: &OrdererSettings,
+    channels: Arc<Channels>,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    let Some(address) = settings.orderer.admin_listen else { return Ok(()) };
+    let node_tls = &settings.node.tls;
+    let tls = AdminTls {
+        certificate: &node_tls.certificate,
+        key: &node_tls.key,
+        client_roots: &settings.orderer.admin_client_roots,
+    };
+    let listener = AdminListener::bind(address, &tls).await?;
+    tracing::info!(address = %listener.address(), "serving channel participation");
+    Ok(listener.serve(participation::router(channels), stop.clone()).await?)
+}
+
+async fn serve_operations(settings: &OrdererSettings, metrics: Metrics, stop: &CancellationToken) -> Result<(), Error> {
+    let Some(address) = settings.node.operations_listen else { return Ok(()) };
+    let socket = operations::bind(address).await?;
+    let version = Version {
+        commit: option_env!("RIPSTOP_COMMIT").unwrap_or("unknown").to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let operations = Operations { metrics, version, health: HealthChecks::default(), log_spec: logging::init() };
+    Ok(operations::serve(socket, operations, stop.clone()).await?)
+}
