@@ -74,7 +74,8 @@ impl Cscc {
     fn config_block(&self, channel_id: &Bytes, signed: &SignedBytes<'_>) -> Result<Bytes, String> {
         let channel = self.readable("GetConfigBlock", channel_id, signed)?;
         let ledger = channel.ledger();
-        let trouble = |cause: &dyn std::fmt::Display| format!("cannot read the configuration of {}: {cause}", channel.id());
+        let trouble =
+            |cause: &dyn std::fmt::Display| format!("cannot read the configuration of {}: {cause}", channel.id());
         let last = ledger.height().saturating_sub(1);
         let last_block = ledger.block(last).map_err(|cause| trouble(&cause))?;
         let last_block = last_block.ok_or_else(|| trouble(&format!("block {last} is missing")))?;

@@ -157,11 +157,8 @@ impl Endorser {
             input: &admitted.proposal.input,
             proposal: &admitted.signed,
         };
-        let outcome = self
-            .host
-            .execute(call, &mut simulator)
-            .await
-            .map_err(|cause| format!("error in simulation: {cause}"))?;
+        let outcome =
+            self.host.execute(call, &mut simulator).await.map_err(|cause| format!("error in simulation: {cause}"))?;
         let executed = executed(outcome.response, simulator.finish(), &invocable.version);
         Ok(Executed { event: outcome.event, ..executed })
     }

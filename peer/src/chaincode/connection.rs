@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ripstop_channel::go_duration;
 use serde::Deserialize;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
@@ -95,7 +96,7 @@ impl ContractServer {
             Some(DurationText::Text(text)) => {
                 let text = fill(text)?;
                 let error = || malformed(&format!("dial_timeout {text:?} is not a duration such as 10s or 500ms"));
-                if text.is_empty() { Duration::ZERO } else { parse_duration(&text).ok_or_else(error)? }
+                if text.is_empty() { Duration::ZERO } else { go_duration::parse(&text).ok_or_else(error)? }
             }
         };
         let dial_timeout = if asked.is_zero() { dial_timeout } else { asked };
@@ -186,30 +187,6 @@ fn fill_template(text: &str, values: &BTreeMap<String, String>) -> Result<String
     Ok(filled)
 }
 
-/// Go's notation of durations: numbers with units, as `1m30s` or `500ms`.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut total = Duration::ZERO;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
-        let seconds = match &rest[..unit] {
-            "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        total = total.checked_add(Duration::try_from_secs_f64(number * seconds).ok()?)?;
-        rest = &rest[unit..];
-    }
-    (!text.is_empty()).then_some(total)
-}
-
 /// An error with everything that stands behind it; the outermost alone says little.
 pub(crate) fn chain_of_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
@@ -251,8 +228,6 @@ mod tests {
         let nanoseconds = parse(r#"{"address":"a:1","dial_timeout":5000000000}"#).unwrap();
         assert_eq!(nanoseconds.dial_timeout, Duration::from_secs(5));
         assert!(parse(r#"{"address":"a:1","dial_timeout":"soon"}"#).is_err());
-        assert_eq!(parse_duration("1.5s"), Some(Duration::from_millis(1500)));
-        assert_eq!(parse_duration("5"), None);
     }
 
     #[test]

@@ -250,11 +250,8 @@ async fn launch(
 fn start(call: &Call<'_>) -> ChaincodeMessage {
     let kind = if call.input.is_init { Type::Init } else { Type::Transaction };
     // Decorations come from the peer, which has none, never from the client.
-    let input = ChaincodeInput {
-        args: call.input.args.clone(),
-        is_init: call.input.is_init,
-        decorations: BTreeMap::new(),
-    };
+    let input =
+        ChaincodeInput { args: call.input.args.clone(), is_init: call.input.is_init, decorations: BTreeMap::new() };
     ChaincodeMessage {
         r#type: kind.into(),
         payload: input.encode_to_vec().into(),

@@ -7,9 +7,13 @@
 //! signed. Read `host` first, then `stream` and `requests`; `endorser` is the caller.
 
 pub mod host;
+
 pub mod stream;
-pub mod requests;
+
 pub(crate) mod ranges;
+pub mod requests;
+
 pub mod connection;
-pub mod package;
+
 pub mod installed;
+pub mod package;

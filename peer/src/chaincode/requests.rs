@@ -86,7 +86,9 @@ impl<'a> Requests<'a> {
             Type::QueryStateNext => self.next_page(decode(payload)?),
             Type::QueryStateClose => self.close_range(decode(payload)?),
             Type::GetQueryResult => Err("ExecuteQuery not supported for leveldb".to_owned()),
-            Type::GetHistoryForKey => Err("history database is not enabled: this version does not support it".to_owned()),
+            Type::GetHistoryForKey => {
+                Err("history database is not enabled: this version does not support it".to_owned())
+            }
             other => Err(not_supported(other.as_str_name())),
         }
     }

@@ -64,7 +64,8 @@ impl Admitted {
     /// The chaincode's name where it can become a label: names nobody defined are one.
     pub(super) fn chaincode_label(&self) -> String {
         let name = self.chaincode();
-        let is_name = name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        let is_name =
+            name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         if is_name { name.to_owned() } else { "unknown".to_owned() }
     }
 }
@@ -79,8 +80,7 @@ fn signed_bytes<'a>(proposal: &'a OpenProposal, signed: &'a SignedProposal) -> S
 
 impl Endorser {
     pub(super) fn admit(&self, signed: SignedProposal) -> Result<Arc<Admitted>, Rejection> {
-        let proposal = OpenProposal::open(signed.proposal_bytes.clone())
-            .map_err(|cause| invalid(cause.to_string()))?;
+        let proposal = OpenProposal::open(signed.proposal_bytes.clone()).map_err(|cause| invalid(cause.to_string()))?;
         let now = SystemTime::now();
         access::check_time_window(&proposal.channel_header, now, self.time_window)
             .map_err(|denied| Rejection::Filter(denied.to_string()))?;
@@ -105,11 +105,7 @@ impl Endorser {
         Ok(Arc::new(Admitted { proposal, signed, channel }))
     }
 
-    fn creator(
-        &self,
-        proposal: &OpenProposal,
-        config: Option<&ChannelConfig>,
-    ) -> Result<Arc<Identity>, IdentityError> {
+    fn creator(&self, proposal: &OpenProposal, config: Option<&ChannelConfig>) -> Result<Arc<Identity>, IdentityError> {
         let creator = &proposal.signature_header.creator;
         match config {
             Some(config) => config.msps().read(creator),
@@ -229,7 +225,8 @@ mod tests {
     fn each_fault_of_a_header_has_its_own_words() {
         check_headers(&proposal(|_, _| {})).unwrap();
         check_headers(&proposal(|channel, _| channel.r#type = HeaderType::Config.into())).unwrap();
-        let fault = |change: fn(&mut ChannelHeader, &mut SignatureHeader)| check_headers(&proposal(change)).unwrap_err();
+        let fault =
+            |change: fn(&mut ChannelHeader, &mut SignatureHeader)| check_headers(&proposal(change)).unwrap_err();
         assert_eq!(fault(|channel, _| channel.r#type = 2), "invalid header type CONFIG_UPDATE");
         assert_eq!(fault(|channel, _| channel.r#type = 77), "invalid header type 77");
         assert_eq!(fault(|channel, _| channel.epoch = 1), "epoch is non-zero");

@@ -36,7 +36,9 @@ pub(crate) fn approve(
         return refused(if requested == current {
             format!("attempted to redefine the current committed sequence ({current}) for namespace {name}")
         } else {
-            format!("attempted to redefine uncommitted sequence ({requested}) for namespace {name} with unchanged content")
+            format!(
+                "attempted to redefine uncommitted sequence ({requested}) for namespace {name} with unchanged content"
+            )
         });
     }
     let mut approvals = Approvals::of(msp_id, simulator);

@@ -118,21 +118,15 @@ impl LifecycleContract {
         access::check_channel(config, &resource, signed).map_err(|denied| denied.to_string())
     }
 
-    fn run(
-        &self,
-        function: &str,
-        argument: Bytes,
-        on_channel: Option<OnChannel<'_>>,
-    ) -> Result<Bytes, LifecycleError> {
+    fn run(&self, function: &str, argument: Bytes, on_channel: Option<OnChannel<'_>>) -> Result<Bytes, LifecycleError> {
         match function {
             "InstallChaincode" => answer(self.install(decode(function, argument)?)),
             "QueryInstalledChaincode" => answer(self.query_installed(decode(function, argument)?)),
             "QueryInstalledChaincodes" => answer(self.query_all_installed()),
             "GetInstalledChaincodePackage" => answer(self.package(decode(function, argument)?)),
             _ => {
-                let on_channel = on_channel.ok_or_else(|| {
-                    LifecycleError::Refused("could not get channelconfig for channel ''".to_owned())
-                })?;
+                let on_channel = on_channel
+                    .ok_or_else(|| LifecycleError::Refused("could not get channelconfig for channel ''".to_owned()))?;
                 self.run_on_channel(function, argument, on_channel)
             }
         }
@@ -205,7 +199,8 @@ impl LifecycleContract {
         args: GetInstalledChaincodePackageArgs,
     ) -> Result<GetInstalledChaincodePackageResult, LifecycleError> {
         let load = self.installed.load(&args.package_id);
-        let chaincode_install_package = load.map_err(|cause| refused(format!("could not load cc install package: {cause}")))?;
+        let chaincode_install_package =
+            load.map_err(|cause| refused(format!("could not load cc install package: {cause}")))?;
         Ok(GetInstalledChaincodePackageResult { chaincode_install_package })
     }
 
@@ -283,9 +278,10 @@ fn readiness(
     };
     let mismatches = agreement::readiness(&args.name, &mut definition, config, simulator)?;
     let approvals = queries::approvals(&mismatches);
-    let different = mismatches.into_iter().filter(|(_, fields)| !fields.is_empty()).map(|(msp_id, fields)| {
-        (msp_id, WireMismatches { items: fields.into_iter().map(str::to_owned).collect() })
-    });
+    let different = mismatches
+        .into_iter()
+        .filter(|(_, fields)| !fields.is_empty())
+        .map(|(msp_id, fields)| (msp_id, WireMismatches { items: fields.into_iter().map(str::to_owned).collect() }));
     Ok(CheckCommitReadinessResult { approvals, mismatches: different.collect() })
 }
 

@@ -161,7 +161,8 @@ impl Definition {
     /// The first parameter in which `passed` differs from this definition, in words.
     pub(crate) fn difference(&self, passed: &Self) -> Option<String> {
         let differs = |name, expected: &str, passed: &str| {
-            (expected != passed).then(|| format!("expected {name} '{expected}' does not match passed {name} '{passed}'"))
+            (expected != passed)
+                .then(|| format!("expected {name} '{expected}' does not match passed {name} '{passed}'"))
         };
         let flag = |set: bool| if set { "true" } else { "false" };
         differs("Version", &self.version, &passed.version)

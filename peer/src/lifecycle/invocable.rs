@@ -37,7 +37,9 @@ pub enum NotInvocable {
     #[error("chaincode {0} not found")]
     NotFound(String),
     /// Committed by others only.
-    #[error("chaincode definition for '{chaincode}' at sequence {sequence} on channel '{channel_id}' has not yet been approved by this org")]
+    #[error(
+        "chaincode definition for '{chaincode}' at sequence {sequence} on channel '{channel_id}' has not yet been approved by this org"
+    )]
     NotApproved {
         /// The name.
         chaincode: String,
@@ -50,7 +52,9 @@ pub enum NotInvocable {
     #[error("chaincode definition for '{0}' exists, but chaincode is not installed")]
     NotInstalled(String),
     /// A chaincode of the lifecycle before Fabric 2.0.
-    #[error("chaincode '{0}' was deployed with the legacy lifecycle, which this peer does not run: define it with _lifecycle")]
+    #[error(
+        "chaincode '{0}' was deployed with the legacy lifecycle, which this peer does not run: define it with _lifecycle"
+    )]
     Legacy(String),
     /// State cannot be read or understood.
     #[error("{0}")]
@@ -120,9 +124,8 @@ impl Invocables {
 
     fn look_up(&self, channel_id: &str, chaincode: &str, view: &StateView) -> Result<Invocable, NotInvocable> {
         let state = |error: LifecycleError| NotInvocable::State(error.to_string());
-        let definition = committed(view, chaincode)
-            .map_err(state)?
-            .ok_or_else(|| NotInvocable::NotFound(chaincode.to_owned()))?;
+        let definition =
+            committed(view, chaincode).map_err(state)?.ok_or_else(|| NotInvocable::NotFound(chaincode.to_owned()))?;
         let mut approvals = CommittedApprovals::of(&self.msp_id, view);
         let mismatches = definition.approval_record(chaincode).mismatches(&mut approvals).map_err(state)?;
         if !mismatches.is_empty() {

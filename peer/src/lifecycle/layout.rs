@@ -31,8 +31,10 @@ pub(crate) struct Layout {
 }
 
 /// A committed definition, in public state.
-pub(crate) static DEFINITION: Layout =
-    Layout { datatype: "ChaincodeDefinition", fields: &["Sequence", "EndorsementInfo", "ValidationInfo", "Collections"] };
+pub(crate) static DEFINITION: Layout = Layout {
+    datatype: "ChaincodeDefinition",
+    fields: &["Sequence", "EndorsementInfo", "ValidationInfo", "Collections"],
+};
 /// An approved definition, in an organization's collection.
 pub(crate) static PARAMETERS: Layout =
     Layout { datatype: "ChaincodeParameters", fields: &["EndorsementInfo", "ValidationInfo", "Collections"] };
@@ -163,12 +165,7 @@ pub(crate) fn read_fields(
     layout.fields.iter().map(|field| read_field(section, name, field, state)).collect()
 }
 
-fn read_field(
-    section: &str,
-    name: &str,
-    field: &str,
-    state: &mut impl State,
-) -> Result<Option<Value>, LifecycleError> {
+fn read_field(section: &str, name: &str, field: &str, state: &mut impl State) -> Result<Option<Value>, LifecycleError> {
     let key = field_key(section, name, field);
     let value = state.get(&key)?.unwrap_or_default();
     let data = StateData::decode(value).map_err(|cause| LifecycleError::Undecodable { key, cause })?;

@@ -7,13 +7,17 @@
 //! call of a chaincode needs.
 
 pub mod contract;
-mod rules;
+
 mod agreement;
 mod queries;
+mod rules;
+
 pub mod invocable;
+
 pub mod approvals;
 pub mod definition;
 pub mod implicit_collection;
+
 pub(crate) mod layout;
 pub(crate) mod state;
 

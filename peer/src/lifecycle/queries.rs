@@ -10,7 +10,8 @@ use ripstop_proto::lifecycle::query_approved_chaincode_definitions_result::Appro
 use ripstop_proto::lifecycle::query_chaincode_definitions_result::ChaincodeDefinition;
 use ripstop_proto::lifecycle::{
     ChaincodeSource, QueryApprovedChaincodeDefinitionArgs, QueryApprovedChaincodeDefinitionResult,
-    QueryApprovedChaincodeDefinitionsResult, QueryChaincodeDefinitionResult, QueryChaincodeDefinitionsResult, StateMetadata,
+    QueryApprovedChaincodeDefinitionsResult, QueryChaincodeDefinitionResult, QueryChaincodeDefinitionsResult,
+    StateMetadata,
 };
 
 use super::definition::Definition;
@@ -72,8 +73,8 @@ fn names(prefix: &str, simulator: &mut Simulator) -> Result<Vec<String>, Lifecyc
     let range = simulator.open_range(NAMESPACE, prefix, &format!("{prefix}{AFTER_NAMES}"));
     let mut names = Vec::new();
     while let Some((key, value)) = simulator.next(range).map_err(ledger)? {
-        let metadata = StateMetadata::decode(value)
-            .map_err(|cause| LifecycleError::Undecodable { key: key.clone(), cause })?;
+        let metadata =
+            StateMetadata::decode(value).map_err(|cause| LifecycleError::Undecodable { key: key.clone(), cause })?;
         if metadata.datatype == DEFINITION.datatype {
             names.push(key[prefix.len()..].to_owned());
         }

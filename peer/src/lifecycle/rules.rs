@@ -128,9 +128,8 @@ fn check_members(collection: &StaticCollectionConfig, msps: &MspSet) -> Result<(
     if let Err(cause) = SignaturePolicy::compile(policy) {
         return refused(format!("invalid member org policy for collection '{name}': {cause}"));
     }
-    check_alternatives(policy).or_else(|cause| {
-        refused(format!("collection-name: {name} -- error in member org policy: {cause}"))
-    })?;
+    check_alternatives(policy)
+        .or_else(|cause| refused(format!("collection-name: {name} -- error in member org policy: {cause}")))?;
     policy.identities.iter().try_for_each(|principal| check_member(name, principal, msps))
 }
 
@@ -199,9 +198,7 @@ fn check_against(
     for old in static_collections(committed)? {
         let name = &old.name;
         let Some(new) = proposed.get(name) else {
-            return refused(format!(
-                "existing collection [{name}] missing in the proposed collection configuration"
-            ));
+            return refused(format!("existing collection [{name}] missing in the proposed collection configuration"));
         };
         if new.block_to_live != old.block_to_live {
             return refused(format!(

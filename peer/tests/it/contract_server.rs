@@ -304,11 +304,8 @@ impl Turn {
     }
 
     async fn send_message(&mut self, message: ChaincodeMessage) {
-        let ids = ChaincodeMessage {
-            txid: self.start.txid.clone(),
-            channel_id: self.start.channel_id.clone(),
-            ..message
-        };
+        let ids =
+            ChaincodeMessage { txid: self.start.txid.clone(), channel_id: self.start.channel_id.clone(), ..message };
         let _ = self.outgoing.send(Ok(ids)).await;
     }
 }

@@ -1,15 +1,22 @@
 //! The peer's parts, put together from real ones: identities of test authorities, a
 //! ledger, blocks with real signatures, blocks of a real Fabric peer.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod block_file;
 mod blocks;
+mod contract_server;
 mod organizations;
+mod peers;
 mod transactions;
 
 mod access;
+mod chaincode;
 mod channels;
 mod committer;
 mod deliver_client;
+mod endorser;
 mod fabric_chain;
+mod lifecycle;
 mod run;
 mod validator;

@@ -1,0 +1,233 @@
+//! Conversations with a contract server, over real connections.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::future::join_all;
+use prost::Message;
+use ripstop_msp::authority::{AuthorityKind, CertificateAuthority};
+use ripstop_peer::chaincode::host::HostSettings;
+use ripstop_proto::kvrwset::range_query_info::ReadsInfo;
+use ripstop_proto::kvrwset::{KvrwSet, RangeQueryInfo};
+use ripstop_proto::protos::{ChaincodeInput, SignedProposal};
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+
+use crate::contract_server::{self, ContractServer};
+use crate::endorser::sets;
+use crate::peers::{Call, TestNetwork};
+
+/// A call's answer, its own sets, and the key of a range where there is one.
+async fn run(network: &TestNetwork, args: &[&str]) -> (String, KvrwSet) {
+    let answer = network.peers[0].propose(&Call::new("basic", args), network.client()).await;
+    let response = answer.response.clone().unwrap();
+    assert_eq!(response.status, 200, "{}", response.message);
+    let own = sets(&answer).namespaces.into_iter().find(|set| set.namespace == "basic");
+    (String::from_utf8(response.payload.to_vec()).unwrap(), own.unwrap_or_default().public)
+}
+
+async fn submit(network: &TestNetwork, args: &[&str]) {
+    let [one, two] = &network.peers;
+    network.submit(&Call::new("basic", args), network.client(), &[one, two]).await;
+}
+
+async fn failure(network: &TestNetwork, args: &[&str]) -> String {
+    let (status, message) = network.peers[0].ask(&Call::new("basic", args), network.client()).await;
+    assert_eq!(status, 500);
+    message
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_see_committed_state_and_leave_their_versions() {
+    let (network, _server) = TestNetwork::new().with_contract().await;
+    submit(&network, &["batch"]).await;
+    let (value, own) = run(&network, &["get many", "b", "missing", "a"]).await;
+    assert_eq!(value, "2,,1");
+    let reads =
+        own.reads.iter().map(|read| (read.key.as_str(), read.version.as_ref().map(|version| version.block_num)));
+    assert_eq!(reads.collect::<Vec<_>>(), [("a", Some(4)), ("b", Some(4)), ("missing", None)]);
+
+    let (value, own) = run(&network, &["put then get", "a", "new"]).await;
+    assert_eq!(value, "1", "a transaction does not read its own writes");
+    assert_eq!((own.writes[0].key.as_str(), &own.writes[0].value[..]), ("a", &b"new"[..]));
+    let (_, own) = run(&network, &["delete", "nowhere"]).await;
+    assert!(own.writes[0].is_delete && own.reads.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_writes_is_applied_in_its_order() {
+    let (network, server) = TestNetwork::new().with_contract().await;
+    let (_, own) = run(&network, &["batch"]).await;
+    let writes = own.writes.iter().map(|write| (write.key.as_str(), write.is_delete));
+    assert_eq!(writes.collect::<Vec<_>>(), [("a", false), ("b", false), ("c", true)]);
+    assert_eq!(server.seen.ready.lock().unwrap()[..], [0x08, 0x01, 0x10, 0xe8, 0x07, 0x18, 0x01, 0x20, 0xe8, 0x07]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ranges_come_in_pages_of_a_hundred_with_one_item_read_ahead() {
+    let (network, _server) = TestNetwork::new().with_contract().await;
+    submit(&network, &["fill", "250"]).await;
+    let range = |own: KvrwSet| -> RangeQueryInfo { own.range_queries_info.into_iter().next().unwrap() };
+
+    let (pages, own) = run(&network, &["range", "k", ""]).await;
+    assert_eq!(pages, "100,100,50");
+    let whole = range(own);
+    assert!(whole.itr_exhausted && whole.end_key.is_empty());
+
+    let (pages, own) = run(&network, &["first page", "k", ""]).await;
+    assert_eq!(pages, "100");
+    let early = range(own);
+    assert!(!early.itr_exhausted);
+    assert_eq!(early.end_key, "k00100", "the item that was read ahead");
+    assert!(matches!(early.reads_info, Some(ReadsInfo::ReadsMerkleHashes(_))));
+
+    // Exactly a page: the end is found before the page goes out.
+    let (pages, own) = run(&network, &["range", "k00000", "k00100"]).await;
+    assert_eq!(pages, "100");
+    assert!(range(own).itr_exhausted);
+    let (pages, own) = run(&network, &["range", "k00010", "k00013"]).await;
+    assert_eq!(pages, "3");
+    let few = range(own);
+    assert_eq!((few.start_key.as_str(), few.end_key.as_str()), ("k00010", "k00013"));
+    assert!(matches!(few.reads_info, Some(ReadsInfo::RawReads(reads)) if reads.kv_reads.len() == 3));
+    let (pages, own) = run(&network, &["range", "x", "y"]).await;
+    assert_eq!(pages, "0");
+    assert_eq!(range(own).reads_info, None);
+    run(&network, &["close twice"]).await;
+    assert!(failure(&network, &["next of nothing"]).await.ends_with("query iterator not found"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_not_built_are_refused_by_name() {
+    let (network, _server) = TestNetwork::new().with_contract().await;
+    for (args, name) in [
+        (vec!["metadata"], "PUT_STATE_METADATA"),
+        (vec!["private", "secrets"], "private data (collection \"secrets\")"),
+        (vec!["page", "10"], "GET_STATE_BY_RANGE with pagination"),
+        (vec!["request", "GET_STATE_METADATA"], "GET_STATE_METADATA"),
+        (vec!["request", "GET_PRIVATE_DATA_HASH"], "GET_PRIVATE_DATA_HASH"),
+        (vec!["request", "PURGE_PRIVATE_DATA"], "PURGE_PRIVATE_DATA"),
+        (vec!["request", "INVOKE_CHAINCODE"], "INVOKE_CHAINCODE"),
+    ] {
+        let message = failure(&network, &args).await;
+        assert!(message.ends_with(&format!("{name} is not supported by this version of Ripstop")), "{message}");
+    }
+    let message = failure(&network, &["request", "GET_QUERY_RESULT"]).await;
+    assert!(message.starts_with("GET_QUERY_RESULT failed: transaction ID: "), "{message}");
+    assert!(message.ends_with("ExecuteQuery not supported for leveldb"), "{message}");
+    let message = failure(&network, &["request", "GET_HISTORY_FOR_KEY"]).await;
+    assert!(message.contains("history database is not enabled"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_that_ends_with_error_gives_no_result() {
+    let (network, _server) = TestNetwork::new().with_contract().await;
+    let message = failure(&network, &["error", "it broke"]).await;
+    assert_eq!(message, "error in simulation: transaction returned with failure: it broke");
+    // More requests than it may have open: it gets one answer at a time, and an end.
+    run(&network, &["flood"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_that_takes_too_long_is_given_up() {
+    let settings = HostSettings { execute_timeout: Duration::from_secs(1), ..HostSettings::default() };
+    let (network, _server) = TestNetwork::with_settings(settings).with_contract().await;
+    let message = failure(&network, &["silent"]).await;
+    assert!(message.starts_with("error in simulation: failed to execute transaction "), "{message}");
+    assert!(message.ends_with(": error sending: timeout expired while executing transaction"), "{message}");
+    run(&network, &["nothing"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_runs_once_at_a_time() {
+    let settings = HostSettings { execute_timeout: Duration::from_secs(1), ..HostSettings::default() };
+    let (network, _server) = TestNetwork::with_settings(settings).with_contract().await;
+    run(&network, &["nothing"]).await;
+    let call = Call::new("basic", &["silent"]);
+    let [first, second] = [0, 1].map(|_| network.peers[0].ask(&call, network.client()));
+    let (first, second) = tokio::join!(first, second);
+    let exists = format!("error sending: txid: {}(mychannel) exists", call.tx_id(network.client()));
+    let messages = [first.1, second.1];
+    assert_eq!(messages.iter().filter(|message| message.ends_with(&exists)).count(), 1, "{messages:?}");
+    assert_eq!(messages.iter().filter(|message| message.contains("timeout expired")).count(), 1, "{messages:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_callers_share_one_dial_and_a_lost_stream_is_dialed_again() {
+    let (network, server) = TestNetwork::new().with_contract().await;
+    let calls = (0..20).map(|_| run(&network, &["nothing"]));
+    join_all(calls).await;
+    assert_eq!(server.seen.streams.load(Ordering::SeqCst), 1);
+
+    let message = failure(&network, &["die"]).await;
+    assert!(message.ends_with("error sending: chaincode stream terminated"), "{message}");
+    run(&network, &["nothing"]).await;
+    assert_eq!(server.seen.streams.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_gets_the_signed_proposal_and_its_own_arguments() {
+    let (network, server) = TestNetwork::new().with_contract().await;
+    let mut call = Call::new("basic", &["nothing"]);
+    call.input.decorations.insert("forged".into(), "x".into());
+    let (client, signed) = (network.client(), call.signed(network.client()));
+    network.peers[0].endorser.process(signed.clone()).await;
+    let start = server.seen.start.lock().unwrap().clone().unwrap();
+    assert_eq!((start.txid, start.channel_id.as_str()), (call.tx_id(client), "mychannel"));
+    assert_eq!(start.proposal, Some(SignedProposal { ..signed }));
+    let input = ChaincodeInput::decode(start.payload).unwrap();
+    assert_eq!(input.args, ["nothing"]);
+    assert!(input.decorations.is_empty(), "decorations are the peer's to make");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_away_or_runs_something_else_is_named() {
+    let settings = HostSettings { dial_timeout: Duration::from_secs(1), ..HostSettings::default() };
+    let (network, server) = TestNetwork::with_settings(settings).with_contract().await;
+    server.register_as("other:00");
+    let message = failure(&network, &["nothing"]).await;
+    assert!(message.contains(": could not launch chaincode basic_1.0:"), "{message}");
+    assert!(message.contains("the server runs 'other:00'"), "{message}");
+    let address = server.address.to_string();
+    drop(server);
+    let message = loop {
+        let message = failure(&network, &["nothing"]).await;
+        if !message.contains("other:00") {
+            break message;
+        }
+    };
+    assert!(message.contains(&address), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contract_servers_may_ask_for_tls_and_for_the_peers_certificate() {
+    let authority = CertificateAuthority::new("example.com", AuthorityKind::Tls).unwrap();
+    let issued = |name: &str| authority.issue_tls(name, &["localhost", "127.0.0.1"]).unwrap();
+    let (server_pair, client_pair) = (issued("contract"), issued("peer"));
+    let root = authority.certificate_pem();
+    let tls = ServerTlsConfig::new()
+        .identity(Identity::from_pem(&server_pair.certificate_pem, &server_pair.key_pem))
+        .client_ca_root(Certificate::from_pem(&root));
+    let server = ContractServer::start(Some(tls)).await;
+    let connection = serde_json::json!({
+        "address": format!("localhost:{}", server.address.port()),
+        "tls_required": true,
+        "client_auth_required": true,
+        "root_cert": root,
+        "client_cert": client_pair.certificate_pem,
+        "client_key": client_pair.key_pem,
+    });
+    let network = TestNetwork::new();
+    let package = contract_server::package("basic_1.0", &connection.to_string());
+    server.register_as(&network.deploy("basic", &package, false).await);
+    run(&network, &["nothing"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_of_source_code_says_what_to_do_instead() {
+    let network = TestNetwork::new();
+    let metadata = br#"{"type":"golang","label":"basic_1.0"}"#;
+    let package = contract_server::archive(&[("metadata.json", metadata), ("code.tar.gz", b"code")]);
+    network.deploy("basic", &package, false).await;
+    let message = failure(&network, &["nothing"]).await;
+    assert!(message.contains("'golang'") && message.contains("'ccaas'"), "{message}");
+}
