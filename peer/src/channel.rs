@@ -13,12 +13,14 @@ use ripstop_channel::{ChannelConfig, LiveConfig};
 use ripstop_ledger::{Ledger, LedgerError, Options};
 use ripstop_proto::block;
 use ripstop_proto::common::Block;
+use tokio::sync::watch;
 
 use crate::commits::Commits;
 
 /// One channel that this peer has joined.
 pub struct Channel {
     live_config: LiveConfig,
+    config_sequences: watch::Sender<u64>,
     ledger: Arc<Ledger>,
     commits: Commits,
 }
@@ -105,7 +107,12 @@ impl Channel {
     }
 
     fn new(config: ChannelConfig, ledger: Ledger) -> Self {
-        Self { live_config: LiveConfig::new(config), ledger: Arc::new(ledger), commits: Commits::new() }
+        Self {
+            config_sequences: watch::Sender::new(config.sequence()),
+            live_config: LiveConfig::new(config),
+            ledger: Arc::new(ledger),
+            commits: Commits::new(),
+        }
     }
 
     /// The channel's id.
@@ -118,9 +125,16 @@ impl Channel {
         self.live_config.current()
     }
 
-    /// Where the committer puts a new configuration.
-    pub fn live_config(&self) -> &LiveConfig {
-        &self.live_config
+    /// Follows the sequence of the configuration in force.
+    pub fn config_sequences(&self) -> watch::Receiver<u64> {
+        self.config_sequences.subscribe()
+    }
+
+    /// Puts another configuration in force; the committer does, after its block.
+    pub(crate) fn replace_config(&self, config: ChannelConfig) {
+        let sequence = config.sequence();
+        self.live_config.replace(config);
+        self.config_sequences.send_replace(sequence);
     }
 
     /// The channel's blocks and state.

@@ -51,7 +51,7 @@ pub enum CommitterError {
         /// The block.
         number: u64,
         /// What is wrong with it.
-        cause: ripstop_channel::ConfigError,
+        cause: Box<ripstop_channel::ConfigError>,
     },
     /// A stage panicked: a promise inside is broken, and the process has to end.
     #[error("channel {channel_id}: a stage of the committer broke: {cause}")]
@@ -161,9 +161,9 @@ fn take_over_config(channel: &Channel, block: &Block) -> Result<(), CommitterErr
     let config = ChannelConfig::from_block(block).map_err(|cause| CommitterError::Config {
         channel_id: channel.id().to_owned(),
         number,
-        cause,
+        cause: Box::new(cause),
     })?;
-    channel.live_config().replace(config);
+    channel.replace_config(config);
     Ok(())
 }
 

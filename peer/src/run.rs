@@ -53,7 +53,7 @@ pub enum Error {
     /// A ledger failed while running. The process must end and must not go on with
     /// what it has in memory.
     #[error(transparent)]
-    Ledger(CommitterError),
+    Ledger(Box<CommitterError>),
     /// The folder of installed chaincode packages cannot be used.
     #[error("the installed chaincode packages: {0}")]
     Packages(String),
@@ -100,7 +100,7 @@ async fn run_until(settings: &PeerSettings, stop: &CancellationToken, tasks: &Ta
     tokio::select! {
         served = listener.serve(routes, stop.clone()) => Ok(served?),
         failed = serve_operations(settings, metrics, peer.health.clone(), stop.clone()) => failed,
-        fatal = first_fatal(committer_ends) => Err(Error::Ledger(fatal)),
+        fatal = first_fatal(committer_ends) => Err(Error::Ledger(Box::new(fatal))),
     }
 }
 
@@ -205,13 +205,17 @@ impl Pipeline {
 
         let committing = committer::run(Arc::clone(channel), self.msp_id.clone(), delivered_blocks, self.stop.clone());
         let (channel, ends) = (Arc::clone(channel), self.ends.clone());
-        let trouble = self.trouble_of(channel.id());
+        let (trouble, stop) = (self.trouble_of(channel.id()), self.stop.clone());
         let keeping = async move {
-            if let Err(end) = committing.await {
-                tracing::error!(channel = channel.id(), "{end}");
-                *trouble.lock() = Some(end.to_string());
-                // Nobody listens any more when the peer is ending already.
-                let _ = ends.send(end);
+            match committing.await {
+                Err(end) => {
+                    tracing::error!(channel = channel.id(), "{end}");
+                    *trouble.lock() = Some(end.to_string());
+                    // Nobody listens any more when the peer is ending already.
+                    let _ = ends.send(end);
+                }
+                Ok(()) if stop.is_cancelled() => {}
+                Ok(()) => *trouble.lock() = Some("no more blocks are delivered: the deliver client ended".to_owned()),
             }
             channel.commits().close();
         };

@@ -148,13 +148,13 @@ impl DeliverClient {
                 deliver_response::Type::Status(status) => return Err(Left::Status(name_of(status))),
             };
             let (block, next_tip) = self.verified(block, *tip).await?;
-            let is_config = block::is_config(&block);
+            let (is_config, sequence) = (block::is_config(&block), self.channel.config().sequence());
             if delivered_blocks.send(block).await.is_err() {
                 return Ok(());
             }
             *tip = next_tip;
-            if is_config && !self.committed(tip.next_number).await {
-                return Ok(());
+            if is_config {
+                self.wait_for_config_after(sequence, delivered_blocks).await;
             }
         }
         Err(Left::Ended)
@@ -192,11 +192,14 @@ impl DeliverClient {
         Ok(tokio::task::spawn_blocking(verification).await??)
     }
 
-    /// Waits until the ledger has reached `height`, since the block after a
-    /// configuration block is signed under the new configuration.
-    async fn committed(&self, height: u64) -> bool {
-        let mut heights = self.channel.ledger().heights();
-        heights.wait_for(|reached| *reached >= height).await.is_ok()
+    /// Waits for the configuration after `sequence`, since the block after a
+    /// configuration block is signed under the new one.
+    async fn wait_for_config_after(&self, sequence: u64, delivered_blocks: &mpsc::Sender<Block>) {
+        let mut sequences = self.channel.config_sequences();
+        tokio::select! {
+            _ = sequences.wait_for(|newest| *newest > sequence) => {}
+            () = delivered_blocks.closed() => {}
+        }
     }
 }
 

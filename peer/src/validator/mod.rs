@@ -108,13 +108,13 @@ impl Halt {
 /// Why one transaction gets no VALID: an ordinary refusal, or a reason to stop.
 #[derive(Debug)]
 enum Stop {
-    Refused(Box<Refused>),
+    Refused(Refused),
     Halt(Halt),
 }
 
 impl From<Refused> for Stop {
     fn from(refused: Refused) -> Self {
-        Self::Refused(Box::new(refused))
+        Self::Refused(refused)
     }
 }
 
@@ -166,9 +166,9 @@ impl Walk<'_> {
                     tx_id = finding.tx_id.as_deref().unwrap_or(""),
                     code = refused.code.as_str_name(),
                     "refused: {}",
-                    refused.text
+                    refused.reason.text
                 );
-                finding.verdict = refused.into_verdict(tx_index);
+                finding.verdict = refused.into_verdict();
                 Ok(finding)
             }
             Err(Stop::Halt(halt)) => Err(halt),

@@ -9,7 +9,11 @@ fn signed<'a>(identity: &'a SigningIdentity, signature: &'a [u8]) -> SignedBytes
     SignedBytes { identity: identity.serialized(), message: b"request".as_slice().into(), signature }
 }
 
-fn local(check: fn(&Msp, &SignedBytes<'_>) -> Result<(), Denied>, msp: &Msp, who: &SigningIdentity) -> Result<(), Denied> {
+fn local(
+    check: fn(&Msp, &SignedBytes<'_>) -> Result<(), Denied>,
+    msp: &Msp,
+    who: &SigningIdentity,
+) -> Result<(), Denied> {
     check(msp, &signed(who, &who.sign(b"request").unwrap()))
 }
 
@@ -57,8 +61,5 @@ fn an_identity_expires_with_its_certificate() {
     let identity = config.msps().identity(organizations.org1.client.serialized()).unwrap();
     let end = identity.expires_at().unwrap();
     check_expiry(&identity, end).unwrap();
-    assert!(matches!(
-        check_expiry(&identity, end + std::time::Duration::from_secs(1)),
-        Err(Denied::Expired)
-    ));
+    assert!(matches!(check_expiry(&identity, end + std::time::Duration::from_secs(1)), Err(Denied::Expired)));
 }

@@ -14,7 +14,8 @@ use crate::organizations::{CHANNEL, Organizations};
 fn open(folder: &Path) -> (Channels, Arc<Mutex<Vec<String>>>) {
     let started: Arc<Mutex<Vec<String>>> = Arc::default();
     let noted = Arc::clone(&started);
-    let start = Box::new(move |channel: &Arc<ripstop_peer::channel::Channel>| noted.lock().push(channel.id().to_owned()));
+    let start =
+        Box::new(move |channel: &Arc<ripstop_peer::channel::Channel>| noted.lock().push(channel.id().to_owned()));
     (Channels::open(folder.join("channels"), Options::default(), start).unwrap(), started)
 }
 

@@ -1,9 +1,11 @@
 //! The committer on a channel in memory, with transactions that a simulator made.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
+use ripstop_ledger::files::MemoryFiles;
 use ripstop_ledger::{Options, Simulator};
 use ripstop_peer::channel::Channel;
 use ripstop_peer::committer::{self, CommitterError};
@@ -264,4 +266,41 @@ async fn a_configuration_update_stops_the_channel_before_its_block() {
     assert!(!end.is_fatal());
     assert!(end.to_string().contains("mychannel"), "{end}");
     assert_eq!(running.channel.ledger().height(), height);
+}
+
+/// A committer over files that a test can make fail, and a block to give it.
+fn over_failing_files() -> (MemoryFiles, Arc<Channel>, Block) {
+    let organizations = Organizations::new();
+    let files = MemoryFiles::new();
+    let options = Options { files: Arc::new(files.clone()), ..Options::in_memory() };
+    let channel = Channel::create("mychannel".as_ref(), organizations.genesis.clone(), options).unwrap();
+    let entry = Draft::new(&organizations.org1.client, &[], 1).entry();
+    let block = blocks::after(&Tip::of(channel.ledger()).unwrap(), vec![entry]);
+    (files, channel, block)
+}
+
+#[tokio::test]
+async fn a_failed_sync_has_to_end_the_process() {
+    let (files, channel, block) = over_failing_files();
+    files.fail_sync(files.syncs() + 1);
+    let (delivered_blocks, receiver) = mpsc::channel(1);
+    delivered_blocks.send(block).await.unwrap();
+    let end = committer::run(channel, "Org1MSP".to_owned(), receiver, CancellationToken::new()).await.unwrap_err();
+    assert!(end.is_fatal(), "{end}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_makes_the_committer_wait_until_there_is_space() {
+    let (files, channel, block) = over_failing_files();
+    files.set_capacity_bytes(Some(0));
+    let (delivered_blocks, receiver) = mpsc::channel(1);
+    delivered_blocks.send(block).await.unwrap();
+    drop(delivered_blocks);
+    let committing = committer::run(Arc::clone(&channel), "Org1MSP".to_owned(), receiver, CancellationToken::new());
+    let mut committing = std::pin::pin!(committing);
+    let waited = tokio::time::timeout(Duration::from_secs(30), &mut committing).await;
+    assert!(waited.is_err() && channel.ledger().height() == 1);
+    files.set_capacity_bytes(None);
+    committing.await.unwrap();
+    assert_eq!(channel.ledger().height(), 2);
 }

@@ -101,12 +101,7 @@ impl Listening {
     }
 }
 
-async fn listen(
-    organizations: &Organizations,
-    address: &str,
-    chain: &Chain,
-    requests: &Requests,
-) -> Listening {
+async fn listen(organizations: &Organizations, address: &str, chain: &Chain, requests: &Requests) -> Listening {
     let folder = &organizations.orderer.folder;
     let read = |path| std::fs::read(path).unwrap();
     let tls = ServerTls::from_pem(read(folder.tls_certificate()), read(folder.tls_key()), Vec::new(), false).unwrap();

@@ -102,7 +102,7 @@ fn channelless(chaincode: &str, creator: &SigningIdentity, args: &[Bytes]) -> Si
         r#type: HeaderType::EndorserTransaction as i32,
         tx_id: tx_id::compute(&nonce, creator.serialized()),
         timestamp: Some(prost_types::Timestamp { seconds: since.as_secs() as i64, nanos: 0 }),
-        extension: ChaincodeHeaderExtension { chaincode_id: id.clone(), ..Default::default() }.encode_to_vec().into(),
+        extension: ChaincodeHeaderExtension { chaincode_id: id.clone() }.encode_to_vec().into(),
         ..Default::default()
     };
     let signature_header = SignatureHeader { creator: creator.serialized().clone(), nonce };

@@ -103,7 +103,7 @@ impl<'a> Draft<'a> {
             r#type: HeaderType::EndorserTransaction as i32,
             channel_id: self.channel_id.clone(),
             tx_id: self.tx_id(),
-            extension: ChaincodeHeaderExtension { chaincode_id, ..Default::default() }.encode_to_vec().into(),
+            extension: ChaincodeHeaderExtension { chaincode_id }.encode_to_vec().into(),
             ..Default::default()
         };
         apply(&self.changes.channel_header, &mut header);
