@@ -24,7 +24,8 @@ use ripstop_proto::ripstop::v1::Batch;
 use crate::block_cutter::{BatchLimits, BlockCutter, Cut, Cutting};
 use crate::raft_log::Recovered;
 use crate::raft_message::{self, NotABatch, OwnLog};
-use crate::raft_node::{RaftNode, RaftOutput, RaftSettings, StartError};
+use crate::raft_node::{RaftNode, RaftOutput};
+pub use crate::raft_node::{RaftSettings, StartError};
 use crate::raft_record::{Position, Record, entry_bytes};
 
 /// A message between consenters.

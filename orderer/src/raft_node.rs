@@ -35,7 +35,7 @@ pub struct RaftSettings {
     pub election_ticks: usize,
     /// Ticks between the heartbeats of a leader.
     pub heartbeat_ticks: usize,
-    /// Bytes of entries that may be under way before proposals are put off.
+    /// Bytes of entries that may be under way before proposals are put off; at least 1 MiB.
     pub uncommitted_bytes_max: u64,
     /// Bytes of applied entries that are kept for slow followers.
     pub kept_bytes: u64,
@@ -92,6 +92,7 @@ pub(crate) struct RaftNode {
     held: VecDeque<(u64, Vec<Message>)>,
     seen: (u64, StateRole),
     election_ticks: usize,
+    election_timeout: usize,
     kept_bytes: u64,
     chance: u64,
 }
@@ -118,19 +119,19 @@ impl RaftNode {
             max_inflight_msgs: MESSAGES_IN_FLIGHT_MAX,
             check_quorum: true,
             pre_vote: true,
-            // A fixed number here: the choice is made from the seed (`after_input`).
             min_election_tick: election_ticks,
-            max_election_tick: election_ticks + 1,
+            max_election_tick: 2 * election_ticks,
             batch_append: true,
-            max_uncommitted_size: settings.uncommitted_bytes_max,
+            max_uncommitted_size: settings.uncommitted_bytes_max.max(MESSAGE_BYTES_MAX),
             max_committed_size_per_ready: COMMITTED_BYTES_MAX,
             ..Config::default()
         };
         let node = RawNode::new(&config, RaftStorage::new(recovered), &Logger::root(Discard, o!()))?;
         let seen = (node.raft.term, node.raft.state);
         let (held, kept_bytes, chance) = (VecDeque::new(), settings.kept_bytes, settings.seed);
-        let mut node = Self { node, held, seen, election_ticks, kept_bytes, chance };
+        let mut node = Self { node, held, seen, election_ticks, election_timeout: election_ticks, kept_bytes, chance };
         node.choose_election_timeout();
+        node.after_input();
         Ok(node)
     }
 
@@ -220,18 +221,20 @@ impl RaftNode {
         self.node.store().members()
     }
 
-    /// After each input: whenever the algorithm began to count anew, another timeout.
+    /// After each input: the algorithm may have taken a timeout from its own source of
+    /// chance; the one chosen from the seed takes its place, another one for each term and role.
     fn after_input(&mut self) {
         let now = (self.node.raft.term, self.node.raft.state);
         if now != self.seen {
             self.seen = now;
             self.choose_election_timeout();
         }
+        self.node.raft.set_randomized_election_timeout(self.election_timeout);
     }
 
     fn choose_election_timeout(&mut self) {
         let choice = next_random(&mut self.chance) as usize % self.election_ticks;
-        self.node.raft.set_randomized_election_timeout(self.election_ticks + choice);
+        self.election_timeout = self.election_ticks + choice;
     }
 }
 
