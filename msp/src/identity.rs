@@ -19,7 +19,7 @@ pub struct Identity {
     pub(crate) id: [u8; 32],
     /// The key that signed the certificate, where the chain is known.
     pub(crate) issuer_key: Option<PublicKey>,
-    /// SHA-256 over the chain above the certificate, where the chain is known.
+    /// SHA-256 over the chain above the certificate, where there is one that may issue identities.
     pub(crate) certifiers: Option<[u8; 32]>,
     pub(crate) validity: Result<(), InvalidIdentity>,
     /// Whether the certificate carries the unit of each role; all false without NodeOUs.
@@ -177,6 +177,7 @@ impl Identity {
     }
 }
 
+/// Two identities are one when MSP and certificate are the same.
 impl PartialEq for Identity {
     fn eq(&self, other: &Self) -> bool {
         self.id == other.id && self.msp_id == other.msp_id
@@ -184,6 +185,12 @@ impl PartialEq for Identity {
 }
 
 impl Eq for Identity {}
+
+impl std::hash::Hash for Identity {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
 
 /// The name of an identity within its MSP.
 pub(crate) fn identity_id(certificate: &Certificate) -> [u8; 32] {

@@ -140,7 +140,7 @@ impl Msp {
         issuer_key: Option<PublicKey>,
         chain: Result<Chain, ChainError>,
     ) -> Identity {
-        let certifiers = chain.as_ref().ok().map(|above| chain_id(above));
+        let certifiers = self.certifiers_of(&certificate, &chain);
         let units = certificate.organizational_units();
         let node_ous = self.node_ous.as_ref().filter(|_| certifiers.is_some());
         let has = |role| node_ous.is_some_and(|ous| ous.has_role(units, role));
@@ -154,6 +154,14 @@ impl Msp {
             validity: self.check(&certificate, chain),
             certificate,
         }
+    }
+
+    /// Below an inner authority, or as an authority, no unit counts: not even for a listed admin.
+    fn certifiers_of(&self, certificate: &Certificate, chain: &Result<Chain, ChainError>) -> Option<[u8; 32]> {
+        let above = chain.as_ref().ok().filter(|_| !certificate.is_ca())?;
+        let issuer = above.first()?;
+        let inner = self.inner_authorities.contains(issuer.der());
+        (!inner).then(|| chain_id(above))
     }
 
     fn check(&self, certificate: &Certificate, chain: Result<Chain, ChainError>) -> Result<(), InvalidIdentity> {

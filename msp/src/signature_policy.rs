@@ -86,11 +86,10 @@ pub fn valid_identities(msps: &MspSet, signatures: &[SignedBytes<'_>]) -> Vec<Ar
     let mut identities: Vec<Arc<Identity>> = Vec::with_capacity(signatures.len());
     for signed in signatures {
         let Ok(identity) = msps.read(signed.identity) else { continue };
-        let key = (identity.msp_id().to_owned(), *identity.id());
-        if seen.contains(&key) || identity.verify(&signed.message, signed.signature).is_err() {
+        if seen.contains(&identity) || identity.verify(&signed.message, signed.signature).is_err() {
             continue;
         }
-        seen.insert(key);
+        seen.insert(identity.clone());
         identities.push(identity);
     }
     identities

@@ -45,5 +45,5 @@ fn the_strict_rule_would_give_other_verdicts() {
         let key = ed25519_dalek::VerifyingKey::from_bytes(&case.key);
         key.is_ok_and(|key| key.verify_strict(&case.message, &signature).is_ok()) != case.accepted
     };
-    assert!(cases().iter().filter(|case| differs(case)).count() > 100);
+    assert_eq!(cases().iter().filter(|case| differs(case)).count(), 159);
 }

@@ -181,3 +181,9 @@ pub(crate) fn simple() -> (Authority, Msp) {
     let msp = setup(&config(&[&root], &[])).unwrap();
     (root, msp)
 }
+
+/// A file of testdata/other-keys.
+pub(crate) fn other_keys(name: &str) -> Bytes {
+    let path = format!("{}/testdata/other-keys/{name}", env!("CARGO_MANIFEST_DIR"));
+    std::fs::read(path).unwrap().into()
+}

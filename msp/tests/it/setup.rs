@@ -1,11 +1,11 @@
 //! Which configurations make an MSP.
 
 use bytes::Bytes;
-use rcgen::{IsCa, KeyIdMethod, NameConstraints};
-use ripstop_msp::{Msp, MspVersion, Role, SetupError};
+use rcgen::{IsCa, NameConstraints};
+use ripstop_msp::{Msp, MspVersion, SetupError};
 use ripstop_proto::msp::{FabricCryptoConfig, SigningIdentityInfo};
 
-use crate::pki::{Authority, config, setup};
+use crate::pki::{Authority, config, other_keys, setup};
 
 #[test]
 fn a_name_and_a_root_are_needed() {
@@ -127,10 +127,20 @@ fn the_configuration_comes_back_without_the_signing_identity() {
 
 #[test]
 fn an_authority_without_key_identifier_is_refused() {
-    // rcgen always writes the extension; an empty identifier is still one.
-    let root = Authority::root_with("ca", |params| {
-        params.key_identifier_method = KeyIdMethod::PreSpecified(vec![1, 2, 3]);
-    });
-    assert!(setup(&config(&[&root], &[])).is_ok());
-    assert_eq!(Role::ALL.len(), 4);
+    let mut config = config(&[], &[]);
+    config.root_certs = vec![other_keys("no-key-id-ca.pem")];
+    let error = setup(&config).unwrap_err();
+    assert!(error.to_string().contains("has no subject key identifier"), "{error}");
+}
+
+/// No unit counts below an authority that has others below it, not even a listed admin's.
+#[test]
+fn a_listed_admin_must_not_stand_below_an_inner_authority() {
+    let root = Authority::root("ca");
+    let middle = root.intermediate("middle");
+    let mut config = config(&[&root], &[&middle]);
+    config.admins = vec![middle.leaf("admin", &["admin"]).pem.into()];
+    assert!(setup(&config).is_ok());
+    config.admins = vec![root.leaf("admin", &["admin"]).pem.into()];
+    assert!(matches!(setup(&config), Err(SetupError::Admin { index: 0, .. })));
 }

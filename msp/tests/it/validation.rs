@@ -4,7 +4,7 @@ use rcgen::{
     BasicConstraints, CustomExtension, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SerialNumber,
     date_time_ymd,
 };
-use ripstop_msp::{ChainError, IdentityError, InvalidIdentity, Msp, MspVersion, Role};
+use ripstop_msp::{Certificate, CertificateError, ChainError, IdentityError, InvalidIdentity, Msp, MspVersion, Role};
 
 use crate::pki::{Authority, Leaf, ORG, config, serialized, setup, simple, unchanged};
 
@@ -304,6 +304,22 @@ fn other_msps_and_other_bytes_are_refused() {
     let no_certificate = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     let refused = msp.identity(&serialized(ORG, no_certificate));
     assert!(matches!(refused, Err(IdentityError::Certificate { .. })));
+}
+
+/// Go's reader, and so Fabric, takes these for one more identity.
+#[test]
+fn bytes_behind_the_signature_are_refused() {
+    let (root, _) = simple();
+    let leaf = root.leaf("someone", &["client"]);
+    let der = Certificate::from_pem(leaf.pem.as_bytes()).unwrap().der().to_vec();
+    assert_eq!(der[..2], [0x30, 0x82], "a length of two bytes");
+    let longer = (u16::from_be_bytes([der[2], der[3]]) + 2).to_be_bytes();
+    let inside = [&[0x30, 0x82], &longer[..], &der[4..], &[0x05, 0x00]].concat();
+    let outside = [&der[..], &[0x05, 0x00]].concat();
+    for bytes in [inside, outside] {
+        let refused = Certificate::from_der(bytes.into());
+        assert!(matches!(refused, Err(CertificateError::Parse(_))));
+    }
 }
 
 #[test]
