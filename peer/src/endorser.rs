@@ -228,10 +228,12 @@ fn record(admitted: &Admitted, answered: &Result<ProposalResponse, String>, elap
     if success {
         metrics::counter!("endorser_successful_proposals").increment(1);
     }
+    // Clients can invent names; only those that are defined become labels.
+    let chaincode = if answered.is_ok() { admitted.chaincode() } else { "unknown" };
     metrics::histogram!(
         "endorser_proposal_duration",
         "channel" => admitted.channel_id().to_owned(),
-        "chaincode" => admitted.chaincode_label(),
+        "chaincode" => chaincode.to_owned(),
         "success" => if success { "true" } else { "false" }
     )
     .record(elapsed.as_secs_f64());

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::service::Routes;
 
+use crate::chaincode::connection::{self, ConnectionError};
 use crate::chaincode::host::{Host, HostSettings};
 use crate::chaincode::installed::InstalledPackages;
 use crate::channel::{Channel, ChannelError, Channels};
@@ -144,11 +145,13 @@ impl Peer {
 
         let installed =
             InstalledPackages::open(settings.packages_folder()).map_err(|error| Error::Packages(error.to_string()))?;
+        let packages = |error: ConnectionError| Error::Packages(error.to_string());
         let host = Host::new(
             Arc::new(installed),
             HostSettings {
                 execute_timeout: settings.peer.chaincode_execute_timeout,
                 registration_timeout: settings.peer.chaincode_registration_timeout,
+                template_values: connection::template_values_from_environment().map_err(packages)?,
                 ..HostSettings::default()
             },
         );

@@ -17,12 +17,36 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Flow control must not hold back a range page or a large value.
 const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 
+/// The environment variable that template text in packages is filled from: a JSON object.
+const TEMPLATE_VALUES: &str = "CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG";
+
+/// The values for template text that the operator of this peer set; none if he set none.
+///
+/// # Errors
+/// When the variable holds no JSON object.
+pub fn template_values_from_environment() -> Result<BTreeMap<String, String>, ConnectionError> {
+    match std::env::var(TEMPLATE_VALUES) {
+        Ok(text) if !text.is_empty() => template_values(&text),
+        _ => Ok(BTreeMap::new()),
+    }
+}
+
+fn template_values(text: &str) -> Result<BTreeMap<String, String>, ConnectionError> {
+    let values: BTreeMap<String, serde_json::Value> =
+        serde_json::from_str(text).map_err(|cause| ConnectionError::TemplateValues(cause.to_string()))?;
+    let shown = |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Ok(values.into_iter().map(|(name, value)| (name, shown(value))).collect())
+}
+
 /// Why a contract server cannot be reached.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ConnectionError {
     /// connection.json is not the document it should be.
     #[error("connection.json of the package: {0}")]
     Malformed(String),
+    /// The operator's values are no JSON object.
+    #[error("{TEMPLATE_VALUES} is no JSON object such as {{\"peername\": \"org1\"}}: {0}")]
+    TemplateValues(String),
     /// Nobody answered in time.
     #[error("chaincode server at {address} did not accept a connection within {timeout:?}: {cause}")]
     Unreachable {
@@ -176,9 +200,9 @@ fn fill_template(text: &str, values: &BTreeMap<String, String>) -> Result<String
     while let Some((before, after)) = rest.split_once("{{") {
         let (name, after) = after.split_once("}}").ok_or_else(|| format!("unclosed {{{{ in {text:?}"))?;
         let name = name.trim().strip_prefix('.').ok_or_else(|| format!("only {{{{.name}}}} is known, not {name:?}"))?;
-        let value = values.get(name).ok_or_else(|| {
-            format!("no value for {{{{.{name}}}}}: set it in the peer's CHAINCODE_AS_A_SERVICE_BUILDER_CONFIG")
-        })?;
+        let value = values
+            .get(name)
+            .ok_or_else(|| format!("no value for {{{{.{name}}}}}: set it in the peer's {TEMPLATE_VALUES}"))?;
         filled.push_str(before);
         filled.push_str(value);
         rest = after;
@@ -209,7 +233,7 @@ mod tests {
     const DEFAULT: Duration = Duration::from_secs(3);
 
     fn parse(document: &str) -> Result<ContractServer, ConnectionError> {
-        let values = BTreeMap::from([("peername".to_owned(), "org1cc".to_owned())]);
+        let values = template_values(r#"{"peername": "org1cc", "number": 1}"#).unwrap();
         ContractServer::parse(document.as_bytes(), &values, DEFAULT)
     }
 
@@ -218,6 +242,8 @@ mod tests {
         let server = parse(r#"{"address":"{{.peername}}:9999","dial_timeout":"1m30s"}"#).unwrap();
         assert_eq!(server.address(), "org1cc:9999");
         assert_eq!(server.dial_timeout, Duration::from_secs(90));
+        assert_eq!(parse(r#"{"address":"cc{{ .number }}:1"}"#).unwrap().address(), "cc1:1");
+        assert!(template_values("[]").unwrap_err().to_string().contains(TEMPLATE_VALUES));
         let refused = parse(r#"{"address":"{{.other}}:1"}"#).unwrap_err();
         assert!(refused.to_string().contains("{{.other}}"), "{refused}");
     }

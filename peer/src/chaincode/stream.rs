@@ -24,6 +24,7 @@ use ripstop_proto::protos::chaincode_client::ChaincodeClient;
 use ripstop_proto::protos::chaincode_message::Type;
 use ripstop_proto::protos::{ChaincodeId, ChaincodeMessage};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
@@ -81,12 +82,20 @@ pub enum TransactionError {
 
 type TransactionId = (String, String);
 
-/// A registered stream. Cheap to share; all channels use the same one.
+/// A registered stream. Cheap to share; all channels use the same one. Dropping it closes
+/// the connection.
 #[derive(Debug)]
 pub struct ChaincodeStream {
     outgoing: mpsc::Sender<ChaincodeMessage>,
     /// By channel and transaction id; none once the stream has ended.
     transactions: Arc<Mutex<Option<HashMap<TransactionId, Mailbox>>>>,
+    reader: AbortHandle,
+}
+
+impl Drop for ChaincodeStream {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -126,8 +135,8 @@ impl ChaincodeStream {
         }
         let transactions = Arc::new(Mutex::new(Some(HashMap::new())));
         let reader = Reader { outgoing: outgoing.clone(), transactions: transactions.clone() };
-        tokio::spawn(reader.run(incoming, package_id.to_owned()));
-        Ok(Self { outgoing, transactions })
+        let reader = tokio::spawn(reader.run(incoming, package_id.to_owned())).abort_handle();
+        Ok(Self { outgoing, transactions, reader })
     }
 
     /// Whether the stream has ended.

@@ -58,23 +58,11 @@ impl Admitted {
 
     /// What the client signed, for further questions of access.
     pub(super) fn signed_bytes(&self) -> SignedBytes<'_> {
-        signed_bytes(&self.proposal, &self.signed)
-    }
-
-    /// The chaincode's name where it can become a label: names nobody defined are one.
-    pub(super) fn chaincode_label(&self) -> String {
-        let name = self.chaincode();
-        let is_name =
-            name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-        if is_name { name.to_owned() } else { "unknown".to_owned() }
-    }
-}
-
-fn signed_bytes<'a>(proposal: &'a OpenProposal, signed: &'a SignedProposal) -> SignedBytes<'a> {
-    SignedBytes {
-        identity: &proposal.signature_header.creator,
-        message: signed.proposal_bytes[..].into(),
-        signature: &signed.signature,
+        SignedBytes {
+            identity: &self.proposal.signature_header.creator,
+            message: self.signed.proposal_bytes[..].into(),
+            signature: &self.signed.signature,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
-use ripstop_channel::ChannelConfig;
+use ripstop_channel::{ApplicationLevel, ChannelConfig};
 use ripstop_ledger::Simulator;
 use ripstop_msp::{Msp, SignedBytes};
 use ripstop_proto::lifecycle::check_commit_readiness_result::Mismatches as WireMismatches;
@@ -88,6 +88,12 @@ impl LifecycleContract {
             });
         };
         let function = String::from_utf8_lossy(function);
+        if let Some(old) = on_channel.as_ref().map(|(config, _)| *config).filter(|config| !has_lifecycle(config)) {
+            let channel_id = old.channel_id();
+            return error(format!(
+                "cannot use new lifecycle for channel '{channel_id}' as it does not have the required capabilities enabled"
+            ));
+        }
         if let Err(cause) = self.authorize(&function, signed, on_channel.as_ref().map(|(config, _)| *config)) {
             return error(format!("Failed to authorize invocation due to failed ACL check: {cause}"));
         }
@@ -246,6 +252,10 @@ impl LifecycleContract {
         }
         Ok(references)
     }
+}
+
+fn has_lifecycle(config: &ChannelConfig) -> bool {
+    config.application().is_some_and(|application| application.capabilities >= ApplicationLevel::V2_0)
 }
 
 fn check(
