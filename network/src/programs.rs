@@ -17,8 +17,7 @@ const DISK_FAILED: u8 = 3;
 pub(crate) async fn orderer(config: &Path) -> anyhow::Result<()> {
     let mut settings: ripstop_orderer::OrdererSettings = settings::load(config, "RIPSTOP_ORDERER")?;
     settings.resolve_paths(folder_of(config));
-    let log_spec = logging::init();
-    ripstop_orderer::run(settings, log_spec, told_to_end()?).await?;
+    ripstop_orderer::run(settings, told_to_end()?).await?;
     Ok(())
 }
 

@@ -161,11 +161,6 @@ impl Peer {
     pub(crate) fn advertised(&self) -> String {
         format!("{}:{}", self.name, self.port)
     }
-
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        loopback(self.port)
-    }
 }
 
 impl Orderer {
