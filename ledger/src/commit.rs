@@ -175,16 +175,32 @@ impl Ledger {
     /// then shows its state to readers. Returns that block, if there was one.
     fn apply_pending(&self, writer: &mut Writer) -> Result<Option<Arc<CommittedBlock>>, CommitError> {
         let Some(pending) = &mut writer.pending else { return Ok(None) };
-        let number = writer.tip.height - 1;
-        if pending.failed_before {
-            self.store.renew();
-        }
-        if let Err(error) = self.store.write(&pending.batch, writer.tip.height.is_multiple_of(CHECKPOINT_BLOCKS)) {
+        let height = writer.tip.height;
+        let stopped = |error: &StoreError| self.stopped_by(height - 1, error);
+        let applied = pending.failed_before && self.reopen_store().map_err(|error| stopped(&error))? == height;
+        if !applied && let Err(error) = self.store.write(&pending.batch, height.is_multiple_of(CHECKPOINT_BLOCKS)) {
             pending.failed_before = true;
-            return Err(self.stopped_by(number, &error));
+            return Err(stopped(&error));
         }
-        self.publish(StateView::new(self.store.snapshot(), writer.tip.height));
+        self.publish(StateView::new(self.store.snapshot(), height));
         Ok(writer.pending.take().map(|pending| pending.committed))
+    }
+
+    /// Opens the derived store again after a write failed. Readers wait meanwhile. Returns
+    /// the height that it stands at: the failed write may have reached its log.
+    fn reopen_store(&self) -> Result<u64, StoreError> {
+        let mut published = self.published.write();
+        let height = published.height();
+        published.let_go();
+        let reopened = self.store.reopen();
+        *published = StateView::new(self.store.snapshot(), height);
+        reopened?;
+        let savepoint = derived::savepoint(published.snapshot())?;
+        let found = savepoint.map_or(0, |savepoint| savepoint.height);
+        match found < height {
+            true => Err(StoreError::Damaged(format!("it fell back from height {height} to {found}"))),
+            false => Ok(found),
+        }
     }
 
     /// The error to give to the committer. A damaged store is built again at the next start.

@@ -3,13 +3,16 @@
 //! ```text
 //! 'f'                  format mark: the text of FORMAT
 //! 's'                  savepoint: height u64 | hash of the last applied block (32 bytes)
+//! 'n' block number u64 hash of the block: present for every applied block
 //! 'h' block hash       block number u64
 //! 't' tx id            OPV block number | OPV tx index | code (1 byte), of the earliest occurrence
 //! 'u' SHA-256(tx id)   the same, for ids of more than 64 bytes
 //! 'd' …                state, see `state`
 //! ```
 //! Plain integers are big-endian, OPV is the order-preserving varint. Everything of one
-//! block, its savepoint included, is one batch.
+//! block, its savepoint included, is one batch. Batches are not synced one by one, and a
+//! power failure may lose one of them and keep a later one (LevelDB's logs are separate
+//! files); the gap then shows in the numbers.
 
 use bytes::Bytes;
 use ripstop_proto::hash::{Hash, sha256};
@@ -70,6 +73,7 @@ pub(crate) fn batch(applied: &Applied<'_>) -> Batch {
     for (tx_id, tx_index, code) in &applied.new_tx_ids {
         batch.put(tx_key(tx_id), position_bytes(applied.number, *tx_index, *code));
     }
+    batch.put(number_key(applied.number), applied.block_hash.to_vec());
     batch.put(block_hash_key(&applied.block_hash), applied.number.to_be_bytes().to_vec());
     let savepoint = [&(applied.number + 1).to_be_bytes()[..], &applied.block_hash].concat();
     batch.put(SAVEPOINT_KEY.to_vec(), savepoint);
@@ -95,6 +99,18 @@ pub(crate) fn savepoint(snapshot: &dyn Snapshot) -> Result<Option<Savepoint>, St
     let (height, hash) = bytes.split_first_chunk::<8>().ok_or_else(damaged)?;
     let block_hash = hash.try_into().map_err(|_| damaged())?;
     Ok(Some(Savepoint { height: u64::from_be_bytes(*height), block_hash }))
+}
+
+/// The first block below `height` that was not applied although later ones may have been.
+pub(crate) fn first_gap(snapshot: &dyn Snapshot, height: u64) -> Result<Option<u64>, StoreError> {
+    let mut numbers = snapshot.range(&number_key(0), &number_key(height));
+    for number in 0..height {
+        match numbers.next()? {
+            Some((key, _)) if *key == number_key(number) => {}
+            _ => return Ok(Some(number)),
+        }
+    }
+    Ok(None)
 }
 
 /// The number of the block with this hash.
@@ -125,6 +141,10 @@ pub(crate) fn tx_key(tx_id: &str) -> Vec<u8> {
         true => [b"t", tx_id.as_bytes()].concat(),
         false => [&b"u"[..], &sha256(&[tx_id.as_bytes()])].concat(),
     }
+}
+
+fn number_key(number: u64) -> Vec<u8> {
+    [&b"n"[..], &number.to_be_bytes()].concat()
 }
 
 fn block_hash_key(hash: &Hash) -> Vec<u8> {

@@ -138,7 +138,8 @@ impl CommitError {
 
     pub(crate) fn store(number: u64, error: &StoreError) -> Self {
         match error {
-            StoreError::NoSpace(_) => Self::NoSpace { number, reason: error.to_string() },
+            // In use: readers hold the store that is to be opened again after the disk was full.
+            StoreError::NoSpace(_) | StoreError::InUse(_) => Self::NoSpace { number, reason: error.to_string() },
             _ => Self::Fatal { number, reason: error.to_string() },
         }
     }

@@ -15,7 +15,7 @@ use crate::block_store::{self, BlockStore};
 use crate::commit::Writer;
 use crate::derived;
 use crate::error::LedgerError;
-use crate::files::Files;
+use crate::files::{FileError, Files};
 use crate::simulator::Simulator;
 use crate::state::StateView;
 use crate::store::{Batch, Store, StoreError, Stores};
@@ -160,17 +160,12 @@ impl Ledger {
     /// read says [`StoreError::Damaged`]. The ledger does so by itself when a commit fails
     /// for that reason.
     pub fn rebuild_at_next_start(&self) {
-        let marked = self
-            .files
-            .open(&rebuild_mark(&self.folder))
-            .and_then(|file| file.sync())
-            .and_then(|()| self.files.sync_folder(&self.folder));
-        match marked {
+        match mark_for_rebuild(self.files.as_ref(), &self.folder) {
             Ok(()) => {
-                tracing::error!(channel = %self.channel_id, "index and state are rebuilt from the blocks at the next start")
+                tracing::error!(channel = %self.channel_id, "index and state are rebuilt from the blocks at the next start");
             }
             Err(error) => {
-                tracing::error!(channel = %self.channel_id, %error, "cannot mark index and state for a rebuild")
+                tracing::error!(channel = %self.channel_id, %error, "cannot mark index and state for a rebuild");
             }
         }
     }
@@ -196,4 +191,10 @@ impl Drop for Ledger {
 /// The file whose presence has index and state rebuilt.
 pub(crate) fn rebuild_mark(folder: &Path) -> PathBuf {
     folder.join("rebuild")
+}
+
+/// Leaves the mark.
+pub(crate) fn mark_for_rebuild(files: &dyn Files, folder: &Path) -> Result<(), FileError> {
+    files.open(&rebuild_mark(folder))?.sync()?;
+    files.sync_folder(folder)
 }

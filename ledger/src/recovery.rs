@@ -2,9 +2,9 @@
 //!
 //! The block store is the truth: a torn tail is cut there. The derived store stands at some
 //! earlier block or at the same one; what it lacks is replayed with the stored codes. It
-//! is moved aside and built from the first block when it does not open, has another
-//! format, or does not belong to this chain. Every replayed block must give the commit
-//! hash that was stored with it.
+//! is moved aside and built from the first block when it does not open or cannot be read,
+//! has another format, lacks a block in between, or does not belong to this chain. Every
+//! replayed block must give the commit hash that was stored with it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::contents;
 use crate::decision;
 use crate::derived::{self, Applied, Savepoint};
 use crate::error::{CommitError, LedgerError};
-use crate::ledger::{Ledger, Options, rebuild_mark};
+use crate::ledger::{Ledger, Options, mark_for_rebuild, rebuild_mark};
 use crate::state::StateView;
 use crate::store::{Batch, Store, StoreError};
 
@@ -74,15 +74,22 @@ impl Ledger {
     /// blocks; and what files and stores say.
     pub fn open(folder: impl AsRef<Path>, options: Options) -> Result<Self, LedgerError> {
         let folder = folder.as_ref();
+        match Self::open_as_found(folder, options.clone()) {
+            Err(LedgerError::Store(StoreError::Damaged(reason))) => {
+                tracing::warn!(folder = %folder.display(), reason, "index and state cannot be read");
+                mark_for_rebuild(options.files.as_ref(), folder)?;
+                Self::open_as_found(folder, options)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn open_as_found(folder: &Path, options: Options) -> Result<Self, LedgerError> {
         let parts = Parts::open(folder, options)?;
         let Some(genesis) = parts.blocks.block(0)? else {
             return Err(LedgerError::Empty { folder: folder.to_owned() });
         };
-        let channel_id = channel_of(&genesis).map_err(|reason| LedgerError::Contradiction {
-            folder: folder.to_owned(),
-            number: 0,
-            reason,
-        })?;
+        let channel_id = channel_of(&genesis).map_err(|reason| contradiction(folder, 0, &reason))?;
         let parts = parts.of_one_chain(folder)?;
         let tip = parts.replay(folder)?;
         Ok(parts.into_ledger(folder, channel_id, tip))
@@ -107,8 +114,8 @@ impl Parts {
         Ok(Self { options, blocks, store })
     }
 
-    /// The derived store must not know more than the block store. When its last block is
-    /// another one than ours, it belongs to another chain and is built again.
+    /// The derived store must not know more than the block store. It is built again when
+    /// its last block is another one than ours, or when it lacks a block before that.
     fn of_one_chain(self, folder: &Path) -> Result<Self, LedgerError> {
         let Some(savepoint) = self.savepoint()? else { return Ok(self) };
         let height = self.blocks.height();
@@ -116,14 +123,23 @@ impl Parts {
             let folder = folder.to_owned();
             return Err(LedgerError::BlocksLost { folder, height, state_height: savepoint.height });
         }
+        let Some(reason) = self.unfit(&savepoint)? else { return Ok(self) };
+        let Self { options, blocks, store } = self;
+        let store = rebuilt(folder, &options, Some(store), &reason)?;
+        Ok(Self { options, blocks, store })
+    }
+
+    /// Why the derived store cannot be used for this chain.
+    fn unfit(&self, savepoint: &Savepoint) -> Result<Option<String>, LedgerError> {
         let last = savepoint.height.checked_sub(1).map(|number| self.blocks.block(number)).transpose()?.flatten();
         let hash = last.and_then(|block| block.header).map(|header| header_hash(&header));
-        if hash == Some(savepoint.block_hash) {
-            return Ok(self);
+        if hash != Some(savepoint.block_hash) {
+            return Ok(Some("it belongs to another chain".to_owned()));
         }
-        let Self { options, blocks, store } = self;
-        let store = rebuilt(folder, &options, Some(store), "it belongs to another chain")?;
-        Ok(Self { options, blocks, store })
+        match derived::first_gap(self.store.snapshot().as_ref(), savepoint.height) {
+            Ok(gap) => Ok(gap.map(|number| format!("it lacks block {number}"))),
+            Err(error) => Ok(Some(error.to_string())),
+        }
     }
 
     fn savepoint(&self) -> Result<Option<Savepoint>, LedgerError> {

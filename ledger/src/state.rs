@@ -36,6 +36,11 @@ impl StateView {
         Self { snapshot, height }
     }
 
+    /// Drops the snapshot; nothing can be read through this view any more.
+    pub(crate) fn let_go(&mut self) {
+        self.snapshot = Arc::new(LetGo);
+    }
+
     pub(crate) fn snapshot(&self) -> &dyn Snapshot {
         self.snapshot.as_ref()
     }
@@ -92,6 +97,25 @@ impl StateView {
 
     fn entry(&self, key: &[u8]) -> Result<Option<VersionedValue>, StoreError> {
         self.snapshot.get(key)?.map(decode_entry).transpose()
+    }
+}
+
+/// Stands in a view that must not be read.
+struct LetGo;
+
+impl Snapshot for LetGo {
+    fn get(&self, _key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        Err(StoreError::InUse("it is being opened again".to_owned()))
+    }
+
+    fn range(&self, _start: &[u8], _end: &[u8]) -> Box<dyn Cursor> {
+        Box::new(LetGo)
+    }
+}
+
+impl Cursor for LetGo {
+    fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, StoreError> {
+        Err(StoreError::InUse("it is being opened again".to_owned()))
     }
 }
 

@@ -187,16 +187,14 @@ impl BlockStore {
     /// As [`BlockStore::append`]; none is stored then.
     pub fn append_all(&self, records: &[BlockRecord]) -> Result<(), BlockStoreError> {
         let mut writer = self.writer.lock();
-        let mut number = self.height();
         let mut bytes = Vec::new();
         let mut ends = Vec::with_capacity(records.len());
-        for record in records {
+        for (number, record) in (self.height()..).zip(records) {
             require_number(record, number)?;
             let encoded = record::encode(number, record, self.settings.encoding)
                 .map_err(|reason| BlockStoreError::Unwritable { number, reason: reason.to_string() })?;
             bytes.extend_from_slice(&encoded);
             ends.push(bytes.len() as u64);
-            number += 1;
         }
         let outcome = self.write(&mut writer, &bytes);
         *writer = match &outcome {

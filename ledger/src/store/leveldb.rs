@@ -8,18 +8,24 @@
 
 use std::ffi::{CStr, CString, c_char, c_uchar};
 use std::fs;
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use leveldb_sys as ffi;
+use parking_lot::RwLock;
 
 use super::{Batch, Cursor, Snapshot, Store, StoreError, Stores};
 
 const BLOOM_BITS_PER_KEY: i32 = 10;
 const OPEN_FILES_MAX: i32 = 500;
+/// How long a reopening waits for snapshots and cursors to be let go of.
+const WAIT_FOR_READERS: Duration = Duration::from_secs(1);
 
 /// Opens LevelDB stores with these memory sizes each.
 #[derive(Debug, Clone, Copy)]
@@ -38,13 +44,14 @@ impl Default for LevelDbStores {
 
 impl Stores for LevelDbStores {
     fn open(&self, folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
-        fs::create_dir_all(folder).map_err(|error| StoreError::Failed(format!("{}: {error}", folder.display())))?;
-        Ok(Arc::new(LevelDb { database: Arc::new(Database::open(folder, self)?) }))
+        fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+        let database = Some(Arc::new(Database::open(folder, self)?));
+        Ok(Arc::new(LevelDb { sizes: *self, folder: folder.to_owned(), database: RwLock::new(database) }))
     }
 
     fn set_aside(&self, folder: &Path) -> Result<Option<String>, StoreError> {
         let Some(target) = free_name_beside(folder) else { return Ok(None) };
-        fs::rename(folder, &target).map_err(|error| StoreError::Failed(format!("{}: {error}", folder.display())))?;
+        fs::rename(folder, &target).map_err(|error| failed(folder, &error))?;
         Ok(Some(target.display().to_string()))
     }
 }
@@ -56,20 +63,82 @@ fn free_name_beside(folder: &Path) -> Option<PathBuf> {
 }
 
 struct LevelDb {
-    database: Arc<Database>,
+    sizes: LevelDbStores,
+    folder: PathBuf,
+    /// `None` when a reopening failed half-way: then nothing can be read or written.
+    database: RwLock<Option<Arc<Database>>>,
+}
+
+impl LevelDb {
+    /// Whether there is room for what opening writes: tables of two full write buffers.
+    fn require_space(&self) -> Result<(), StoreError> {
+        let path = self.folder.join("space-probe");
+        let mebibytes = ((2 * self.sizes.write_buffer_bytes) >> 20) + 4;
+        let probed = fs::File::create(&path).and_then(|mut file| {
+            (0..mebibytes).try_for_each(|_| file.write_all(&[0; 1 << 20]))?;
+            file.sync_all()
+        });
+        let removed = fs::remove_file(&path);
+        probed.and(removed).map_err(|error| failed(&self.folder, &error))
+    }
 }
 
 impl Store for LevelDb {
     fn write(&self, batch: &Batch, durable: bool) -> Result<(), StoreError> {
-        self.database.write(batch, durable)
-    }
-
-    fn renew(&self) {
-        self.database.begin_new_log();
+        self.database.read().as_ref().ok_or_else(closed)?.write(batch, durable)
     }
 
     fn snapshot(&self) -> Arc<dyn Snapshot> {
-        Arc::new(LevelDbSnapshot::new(Arc::clone(&self.database)))
+        match &*self.database.read() {
+            Some(database) => Arc::new(LevelDbSnapshot::new(Arc::clone(database))),
+            None => Arc::new(Closed),
+        }
+    }
+
+    fn reopen(&self) -> Result<(), StoreError> {
+        self.require_space()?;
+        let mut database = self.database.write();
+        let begin = Instant::now();
+        while database.as_ref().is_some_and(|database| Arc::strong_count(database) > 1) {
+            if begin.elapsed() > WAIT_FOR_READERS {
+                return Err(StoreError::InUse("readers still hold its snapshots".to_owned()));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        *database = None;
+        *database = Some(Arc::new(Database::open(&self.folder, &self.sizes)?));
+        Ok(())
+    }
+}
+
+/// The snapshot of a store that is not open.
+struct Closed;
+
+impl Snapshot for Closed {
+    fn get(&self, _key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        Err(closed())
+    }
+
+    fn range(&self, _start: &[u8], _end: &[u8]) -> Box<dyn Cursor> {
+        Box::new(Closed)
+    }
+}
+
+impl Cursor for Closed {
+    fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, StoreError> {
+        Err(closed())
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::NoSpace("it could not be opened again after the disk was full".to_owned())
+}
+
+fn failed(folder: &Path, error: &io::Error) -> StoreError {
+    let text = format!("{}: {error}", folder.display());
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::NoSpace(text),
+        _ => StoreError::Failed(text),
     }
 }
 
@@ -134,17 +203,6 @@ impl Database {
             ffi::leveldb_writebatch_destroy(changes);
         }
         outcome(error)
-    }
-}
-
-impl Database {
-    /// Moves what is in memory into a table and begins a new log. After a failed append
-    /// the old log may end in the middle of a record; nothing may be written after that.
-    fn begin_new_log(&self) {
-        let nothing: &[u8] = b"";
-        // SAFETY: the range is borrowed through the call. Compacting any range first
-        // empties the memory table, which is what is wanted here.
-        unsafe { ffi::leveldb_compact_range(self.handle, chars(nothing), 0, chars(nothing), 0) };
     }
 }
 
@@ -238,18 +296,26 @@ struct LevelDbCursor {
 // `&mut self` ensures.
 unsafe impl Send for LevelDbCursor {}
 
+impl LevelDbCursor {
+    /// The iterator steps over blocks that it cannot read and goes on behind them, so its
+    /// error has to be asked for before every row and not only at the end.
+    fn require_no_error(&self) -> Result<(), StoreError> {
+        let mut error: *mut c_char = ptr::null_mut();
+        // SAFETY: the iterator lives until `drop`; `error` receives a C string or stays null.
+        unsafe { ffi::leveldb_iter_get_error(self.iterator, (&raw mut error).cast()) };
+        outcome(error)
+    }
+}
+
 impl Cursor for LevelDbCursor {
     fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, StoreError> {
+        self.require_no_error()?;
         // SAFETY: the iterator lives until `drop`; key and value are valid until it moves
-        // and are copied before.
+        // and are copied before. The binding says `*const` for lengths that LevelDB writes.
         unsafe {
             if ffi::leveldb_iter_valid(self.iterator) == 0 {
-                let mut error: *mut c_char = ptr::null_mut();
-                ffi::leveldb_iter_get_error(self.iterator, (&raw mut error).cast());
-                outcome(error)?;
                 return Ok(None);
             }
-            // The binding says `*const` for lengths that LevelDB writes.
             let (mut key_length, mut value_length) = (0_usize, 0_usize);
             let key = ffi::leveldb_iter_key(self.iterator, &raw mut key_length);
             let key = slice(key, key_length);
@@ -331,6 +397,23 @@ mod tests {
         assert_eq!(cursor.next().unwrap().unwrap().0, Bytes::from_static(b"b"));
         assert!(cursor.next().unwrap().is_none());
         assert!(cursor.next().unwrap().is_none());
+    }
+
+    #[test]
+    fn reopening_keeps_the_content_and_needs_all_snapshots_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let stores = LevelDbStores { write_buffer_bytes: 1 << 20, ..LevelDbStores::default() };
+        let store = stores.open(folder.path()).unwrap();
+        let mut batch = Batch::default();
+        batch.put(b"k".to_vec(), b"v".to_vec());
+        store.write(&batch, false).unwrap();
+        let held = store.snapshot();
+        assert!(matches!(store.reopen(), Err(StoreError::InUse(_))));
+        assert_eq!(held.get(b"k").unwrap(), Some(Bytes::from_static(b"v")));
+        drop(held);
+        store.reopen().unwrap();
+        assert_eq!(store.snapshot().get(b"k").unwrap(), Some(Bytes::from_static(b"v")));
+        store.write(&batch, true).unwrap();
     }
 
     #[test]

@@ -69,7 +69,9 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn renew(&self) {}
+    fn reopen(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     fn snapshot(&self) -> Arc<dyn Snapshot> {
         Arc::new(MemorySnapshot { map: Arc::clone(&self.map.read()) })

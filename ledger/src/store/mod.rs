@@ -35,9 +35,11 @@ pub trait Store: Send + Sync {
     /// makes it so.
     fn write(&self, batch: &Batch, durable: bool) -> Result<(), StoreError>;
 
-    /// Makes the store writable again after a write failed for lack of space. A later
-    /// write tells whether that worked.
-    fn renew(&self);
+    /// Makes the store writable again after a write failed for lack of space. All
+    /// snapshots and cursors have to be let go of before; they are waited for, but not long.
+    ///
+    /// On [`StoreError::NoSpace`] and [`StoreError::InUse`] the store is as it was: try again.
+    fn reopen(&self) -> Result<(), StoreError>;
 
     /// The content at this moment.
     fn snapshot(&self) -> Arc<dyn Snapshot>;

@@ -46,8 +46,11 @@ impl Store for FailingStore {
         self.store.write(batch, durable)
     }
 
-    fn renew(&self) {
-        self.store.renew();
+    fn reopen(&self) -> Result<(), StoreError> {
+        match self.full.load(Ordering::Relaxed) {
+            true => Err(StoreError::NoSpace("as planned".into())),
+            false => self.store.reopen(),
+        }
     }
 
     fn snapshot(&self) -> Arc<dyn Snapshot> {
@@ -173,6 +176,21 @@ fn a_store_of_another_format_is_rebuilt() {
     store.write(&other, true).unwrap();
     let ledger = Ledger::open("ledger", setting.options()).unwrap();
     assert_eq!((ledger.height(), value(&ledger).as_str()), (2, "1"));
+}
+
+#[test]
+fn a_store_that_lost_a_block_in_between_is_rebuilt() {
+    let setting = Setting::new();
+    let ledger = setting.ledger();
+    commit(&ledger, &[sets().write("other", "x")]);
+    drop(ledger);
+    let store = setting.stores.stores.open(Path::new("ledger/derived")).unwrap();
+    let mut lost = Batch::default();
+    lost.delete([&b"n"[..], &1_u64.to_be_bytes()].concat());
+    lost.delete(b"dcc\0k".to_vec());
+    store.write(&lost, true).unwrap();
+    let ledger = Ledger::open("ledger", setting.options()).unwrap();
+    assert_eq!((ledger.height(), value(&ledger).as_str()), (3, "1"));
 }
 
 #[test]

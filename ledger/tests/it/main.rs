@@ -1,9 +1,13 @@
 //! The ledger from outside, over its public face.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod build;
 
 mod block_store;
 mod crashes;
+#[cfg(feature = "leveldb")]
+mod damaged_store;
 mod explicit_errors;
 mod fabric_chains;
 mod private_writes;
