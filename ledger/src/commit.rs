@@ -182,6 +182,7 @@ impl Ledger {
             pending.failed_before = true;
             return Err(stopped(&error));
         }
+        self.remember(Arc::clone(&pending.committed.block));
         self.publish(StateView::new(self.store.snapshot(), height));
         Ok(writer.pending.take().map(|pending| pending.committed))
     }

@@ -1,5 +1,6 @@
 //! A channel's ledger: what others ask of it. Blocks come in through [`Ledger::commit`].
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +20,9 @@ use crate::files::{FileError, Files};
 use crate::simulator::Simulator;
 use crate::state::StateView;
 use crate::store::{Batch, Store, StoreError, Stores};
+
+/// Committed blocks kept in memory.
+const RECENT_BLOCKS: usize = 8;
 
 /// What a ledger stands on.
 #[derive(Clone)]
@@ -76,6 +80,8 @@ pub struct Ledger {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) published: RwLock<StateView>,
+    /// The newest blocks, which many ask for at once right after their commit.
+    pub(crate) recent: Mutex<VecDeque<Arc<Block>>>,
     pub(crate) heights: watch::Sender<u64>,
 }
 
@@ -110,7 +116,14 @@ impl Ledger {
     /// # Errors
     /// When the block store cannot be read.
     pub fn block(&self, number: u64) -> Result<Option<Arc<Block>>, LedgerError> {
-        Ok(self.record(number)?.and_then(|record| record.block).map(Arc::new))
+        if number >= self.height() {
+            return Ok(None);
+        }
+        let has_number = |block: &&Arc<Block>| block.header.as_ref().is_some_and(|header| header.number == number);
+        if let Some(block) = self.recent.lock().iter().find(has_number) {
+            return Ok(Some(Arc::clone(block)));
+        }
+        Ok(self.blocks.block(number)?.map(Arc::new))
     }
 
     /// All that is stored of a block; `None` at or above the height.
@@ -168,6 +181,15 @@ impl Ledger {
                 tracing::error!(channel = %self.channel_id, %error, "cannot mark index and state for a rebuild");
             }
         }
+    }
+
+    /// Keeps a block at hand for those who read it soon.
+    pub(crate) fn remember(&self, block: Arc<Block>) {
+        let mut recent = self.recent.lock();
+        if recent.len() == RECENT_BLOCKS {
+            recent.pop_front();
+        }
+        recent.push_back(block);
     }
 
     /// Shows a new state to readers, then tells those who wait for the height.

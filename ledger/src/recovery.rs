@@ -63,6 +63,7 @@ impl Ledger {
         match ledger.commit(CheckedBlock { block: genesis, verdicts, private_writes: Vec::new() }) {
             Ok(_) => Ok(ledger),
             Err(CommitError::NotNext { reason, .. }) => Err(unfit(reason)),
+            Err(CommitError::NoSpace { reason, .. }) => Err(StoreError::NoSpace(reason).into()),
             Err(error) => Err(StoreError::Failed(error.to_string()).into()),
         }
     }
@@ -177,6 +178,7 @@ impl Parts {
             store: self.store,
             heights: watch::Sender::new(tip.height),
             published: RwLock::new(view),
+            recent: Mutex::default(),
             writer: Mutex::new(Writer { tip, pending: None, ended: None }),
         }
     }

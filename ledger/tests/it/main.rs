@@ -10,6 +10,8 @@ mod crashes;
 mod damaged_store;
 mod explicit_errors;
 mod fabric_chains;
+#[cfg(feature = "leveldb")]
+mod killed_process;
 mod private_writes;
 mod read_rules;
 mod reads;

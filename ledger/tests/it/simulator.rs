@@ -210,3 +210,13 @@ fn a_simulator_stays_at_its_height() {
     assert_eq!(simulator.next(range).unwrap(), None);
     assert_eq!((simulator.height(), ledger.height()), (2, 3));
 }
+
+#[test]
+fn a_simulator_and_its_state_may_move_between_threads() {
+    fn moves<T: Send + 'static>(_: &T) {}
+    let ledger = new_ledger();
+    let mut simulator = ledger.simulator();
+    simulator.open_range("cc", "", "");
+    moves(&simulator);
+    moves(&ledger.state());
+}
