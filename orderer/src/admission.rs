@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use metrics::Label;
 use prost::Message;
 use rayon::prelude::*;
 use ripstop_channel::ChannelConfig;
@@ -40,11 +41,33 @@ pub(crate) struct Refused {
     pub(crate) info: String,
 }
 
-/// What became of one envelope, with the labels under which it is counted.
-pub(crate) struct Judged {
+/// What an envelope says it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
     pub(crate) channel_id: String,
+    /// Whether that channel is here; other names are the client's and no label of a metric.
+    is_here: bool,
+    /// The name of its header type.
     pub(crate) kind: &'static str,
+}
+
+/// What became of one envelope.
+pub(crate) struct Judged {
+    pub(crate) subject: Subject,
     pub(crate) verdict: Result<Admitted, Refused>,
+}
+
+impl Subject {
+    fn unreadable() -> Self {
+        Self { channel_id: UNKNOWN.to_owned(), is_here: false, kind: UNKNOWN }
+    }
+
+    /// The labels under which an answer is counted.
+    pub(crate) fn labels(&self, status: Status) -> Vec<Label> {
+        let channel_id = if self.is_here { self.channel_id.as_str() } else { UNKNOWN };
+        let status = Label::new("status", status.as_str_name());
+        vec![Label::new("channel", channel_id.to_owned()), Label::new("type", self.kind), status]
+    }
 }
 
 impl Refused {
@@ -87,19 +110,18 @@ impl Candidate {
 }
 
 fn judge_item(channels: &Channels, stated: &str, bytes: Bytes, now: SystemTime) -> Judged {
-    let refuse = |info: String| Judged {
-        channel_id: UNKNOWN.to_owned(),
-        kind: UNKNOWN,
-        verdict: Err(Refused::new(Status::BadRequest, info)),
-    };
+    let refuse =
+        |info: String| Judged { subject: Subject::unreadable(), verdict: Err(Refused::new(Status::BadRequest, info)) };
     let envelope = match Envelope::decode(bytes.clone()) {
         Ok(envelope) => envelope,
         Err(error) => return refuse(format!("envelope does not decode: {error}")),
     };
     let judged = judge(channels, envelope, Some(bytes), now);
-    match stated == judged.channel_id || judged.verdict.is_err() {
+    match stated == judged.subject.channel_id || judged.verdict.is_err() {
         true => judged,
-        false => refuse(format!("the item is for channel {stated}, its envelope for channel {}", judged.channel_id)),
+        false => {
+            refuse(format!("the item is for channel {stated}, its envelope for channel {}", judged.subject.channel_id))
+        }
     }
 }
 
@@ -109,11 +131,13 @@ fn judge(channels: &Channels, envelope: Envelope, bytes: Option<Bytes>, now: Sys
         Ok(headers) => headers,
         Err(cause) => {
             let refused = Refused::new(Status::BadRequest, format!("could not determine channel ID: {cause}"));
-            return Judged { channel_id: UNKNOWN.to_owned(), kind: UNKNOWN, verdict: Err(refused) };
+            return Judged { subject: Subject::unreadable(), verdict: Err(refused) };
         }
     };
     let kind = HeaderType::try_from(channel_header.r#type).map_or(UNKNOWN, |kind| kind.as_str_name());
-    let verdict = match channels.get(&channel_header.channel_id) {
+    let channel = channels.get(&channel_header.channel_id);
+    let is_here = channel.is_some();
+    let verdict = match channel {
         None => Err(Refused::new(Status::BadRequest, "channel does not exist")),
         Some(channel) => {
             let config = channel.config();
@@ -122,7 +146,7 @@ fn judge(channels: &Channels, envelope: Envelope, bytes: Option<Bytes>, now: Sys
                 .map(|()| Admitted { channel, order: order(&envelope, bytes, config.sequence()) })
         }
     };
-    Judged { channel_id: channel_header.channel_id, kind, verdict }
+    Judged { subject: Subject { channel_id: channel_header.channel_id, is_here, kind }, verdict }
 }
 
 fn order(envelope: &Envelope, bytes: Option<Bytes>, config_sequence: u64) -> Order {

@@ -97,7 +97,7 @@ impl Session {
             return false;
         }
         let validated = started.elapsed().as_secs_f64() / count.max(1) as f64;
-        for Judged { channel_id, kind, verdict } in judged {
+        for Judged { subject, verdict } in judged {
             let enqueued = Instant::now();
             let outcome = match verdict {
                 Ok(admitted) => order(admitted).await,
@@ -105,9 +105,9 @@ impl Session {
             };
             let Refused { status, info } = outcome.err().unwrap_or(Refused::new(Answer::Success, ""));
             if status != Answer::Success {
-                tracing::warn!(channel_id, kind, ?status, info, "an envelope was refused");
+                tracing::warn!(?subject, ?status, info, "an envelope was refused");
             }
-            count_processed(channel_id, kind, status, validated, enqueued);
+            count_processed(subject.labels(status), validated, enqueued);
             let response = BroadcastResponse { status: status.into(), info };
             if self.answers.send(Ok(response)).await.is_err() || status != Answer::Success {
                 return false;
@@ -124,9 +124,7 @@ async fn order(Admitted { channel, order }: Admitted) -> Result<(), Refused> {
 }
 
 /// Counts an answer under Fabric's metric names.
-fn count_processed(channel_id: String, kind: &'static str, status: Answer, validated_s: f64, enqueued: Instant) {
-    let labels =
-        vec![Label::new("channel", channel_id), Label::new("type", kind), Label::new("status", status.as_str_name())];
+fn count_processed(labels: Vec<Label>, validated_s: f64, enqueued: Instant) {
     histogram!("broadcast_validate_duration", labels.clone()).record(validated_s);
     histogram!("broadcast_enqueue_duration", labels.clone()).record(enqueued.elapsed().as_secs_f64());
     counter!("broadcast_processed_count", labels).increment(1);

@@ -37,46 +37,34 @@ const EVENTS_AT_ONCE: usize = 1024;
 /// Bytes that one permit of the intake stands for.
 const ROOM_UNIT_BYTES: usize = 1024;
 
-/// Why a chain ended by itself. The node must stop.
+/// A chain ended by itself. The node must stop.
 #[derive(Debug, thiserror::Error)]
-pub enum ChainFailure {
+#[error("channel {channel_id}: {cause}")]
+pub struct ChainFailure {
+    /// The channel.
+    pub channel_id: String,
+    /// Why.
+    pub cause: FailureCause,
+}
+
+/// Why a chain ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum FailureCause {
     /// The Raft log could not be made durable.
-    #[error("channel {channel_id}: the Raft log: {source}")]
-    Log {
-        /// The channel.
-        channel_id: String,
-        /// The disk's error.
-        source: FileError,
-    },
+    #[error("the Raft log: {0}")]
+    Log(#[from] FileError),
     /// A block could not be made durable.
-    #[error("channel {channel_id}: the block store: {source}")]
-    Store {
-        /// The channel.
-        channel_id: String,
-        /// The store's error.
-        source: BlockStoreError,
-    },
+    #[error("the block store: {0}")]
+    Store(#[from] BlockStoreError),
     /// A block could not be made.
-    #[error("channel {channel_id}: {source}")]
-    Writer {
-        /// The channel.
-        channel_id: String,
-        /// What is missing.
-        source: BlockWriterError,
-    },
+    #[error(transparent)]
+    Writer(Box<BlockWriterError>),
     /// The log holds what cannot be there.
-    #[error("channel {channel_id}: {source}")]
-    Consenter {
-        /// The channel.
-        channel_id: String,
-        /// What it is.
-        source: ConsenterError,
-    },
+    #[error(transparent)]
+    Consenter(#[from] ConsenterError),
     /// A thread panicked.
-    #[error("channel {channel_id}: the {thread} broke: {text}")]
+    #[error("the {thread} broke: {text}")]
     Broken {
-        /// The channel.
-        channel_id: String,
         /// Which thread.
         thread: &'static str,
         /// The panic's message.
@@ -87,7 +75,7 @@ pub enum ChainFailure {
 impl ChainFailure {
     /// Whether a disk failed, so that what is on it is known only after a new start.
     pub fn is_disk_failure(&self) -> bool {
-        matches!(self, Self::Log { .. } | Self::Store { .. })
+        matches!(self.cause, FailureCause::Log(_) | FailureCause::Store(_))
     }
 }
 
@@ -140,9 +128,12 @@ pub(crate) struct Order {
     pub(crate) config_sequence: u64,
 }
 
+/// Envelopes in their order, each with the item that waits for its outcome, if any does.
+pub(crate) type Orders = Vec<(Order, Option<Item>)>;
+
 impl Chain {
-    /// Starts the threads.
-    pub(crate) fn start(parts: Parts) -> std::io::Result<Self> {
+    /// Starts the threads. A sole consenter leads when this returns.
+    pub(crate) fn start(parts: Parts) -> Result<Self, ChainStartError> {
         let Parts { channel_id, consenter, consenter_id, tick_interval, log, writer, store, signer, .. } = parts;
         let (events, arrived) = mpsc::channel();
         let (records, to_persist) = mpsc::channel();
@@ -151,7 +142,8 @@ impl Chain {
         let (healthy_seen, healthy) = watch::channel(true);
         let labels = vec![Label::new("channel", channel_id.clone())];
         gauge!("consensus_etcdraft_cluster_size", labels.clone()).set(consenter.members().len() as f64);
-        let consenter_thread = ConsenterThread {
+        let mut consenter_thread = ConsenterThread {
+            channel_id: channel_id.clone(),
             consenter,
             consenter_id,
             tick_interval,
@@ -173,11 +165,12 @@ impl Chain {
             written: parts.written,
             labels,
         };
+        consenter_thread.step(Input::Wake)?;
         let spawner = Spawner { channel_id, failures: parts.failures };
         let threads = vec![
-            spawner.spawn("consenter", move |id| consenter_thread.run(id))?,
-            spawner.spawn("raft log", move |id| log_thread.run(id))?,
-            spawner.spawn("block writer", move |id| writer_thread.run(id))?,
+            spawner.spawn("consenter", || consenter_thread.run())?,
+            spawner.spawn("raft log", || log_thread.run())?,
+            spawner.spawn("block writer", || writer_thread.run())?,
         ];
         let room_units = parts.intake_bytes_max.div_ceil(ROOM_UNIT_BYTES as u32).max(1);
         let room = Arc::new(Semaphore::new(room_units as usize));
@@ -203,7 +196,7 @@ impl Chain {
 
     /// Brings envelopes in their order, waiting for room. Returns when the consenter has them;
     /// what becomes of them, the items are told.
-    pub(crate) async fn submit(&self, orders: Vec<(Order, Option<Item>)>) -> Result<(), Stopped> {
+    pub(crate) async fn submit(&self, orders: Orders) -> Result<(), Stopped> {
         let mut submissions = Vec::with_capacity(orders.len());
         for (order, item) in orders {
             let units = (order.size / ROOM_UNIT_BYTES + 1).min(self.room_units as usize) as u32;
@@ -240,6 +233,17 @@ impl Chain {
     }
 }
 
+/// Why a chain does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ChainStartError {
+    /// The log holds what cannot be there.
+    #[error(transparent)]
+    Consenter(#[from] ConsenterError),
+    /// The operating system gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
 /// The chain does not take envelopes any more.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("chain is stopped")]
@@ -255,17 +259,17 @@ impl Spawner {
     fn spawn(
         &self,
         thread: &'static str,
-        run: impl FnOnce(&str) -> Result<(), ChainFailure> + Send + 'static,
+        run: impl FnOnce() -> Result<(), FailureCause> + Send + 'static,
     ) -> std::io::Result<JoinHandle<()>> {
         let (channel_id, failures) = (self.channel_id.clone(), self.failures.clone());
         std::thread::Builder::new().name(format!("{thread} {channel_id}")).spawn(move || {
-            let failure = match catch_unwind(AssertUnwindSafe(|| run(&channel_id))) {
+            let cause = match catch_unwind(AssertUnwindSafe(run)) {
                 Ok(Ok(())) => return,
-                Ok(Err(failure)) => failure,
-                Err(panic) => ChainFailure::Broken { channel_id, thread, text: panic_text(panic.as_ref()) },
+                Ok(Err(cause)) => cause,
+                Err(panic) => FailureCause::Broken { thread, text: panic_text(panic.as_ref()) },
             };
             // Nobody listens any more when the node is ending anyway.
-            let _ = failures.send(failure);
+            let _ = failures.send(ChainFailure { channel_id, cause });
         })
     }
 }
@@ -277,6 +281,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 
 /// Runs the consenter's core.
 struct ConsenterThread {
+    channel_id: String,
     consenter: Consenter<Receipt>,
     consenter_id: u64,
     tick_interval: Duration,
@@ -290,10 +295,8 @@ struct ConsenterThread {
 }
 
 impl ConsenterThread {
-    fn run(mut self, channel_id: &str) -> Result<(), ChainFailure> {
-        let failed = |source| ChainFailure::Consenter { channel_id: channel_id.to_owned(), source };
+    fn run(mut self) -> Result<(), FailureCause> {
         let mut tick_at = Instant::now() + self.tick_interval;
-        self.step(Input::Wake).map_err(failed)?;
         loop {
             let wake_at = self.consenter.deadline().map_or(tick_at, |deadline| deadline.min(tick_at));
             let event = match self.arrived.recv_timeout(wake_at.saturating_duration_since(Instant::now())) {
@@ -305,7 +308,7 @@ impl ConsenterThread {
             let events: Vec<Event> = event.into_iter().chain(further).collect();
             for event in events {
                 match event {
-                    Event::Input(input) => self.step(input).map_err(failed)?,
+                    Event::Input(input) => self.step(input)?,
                     Event::Stop => return Ok(()),
                 }
             }
@@ -317,9 +320,9 @@ impl ConsenterThread {
                 if tick_at <= now {
                     tick_at = now + self.tick_interval;
                 }
-                self.step(Input::Tick).map_err(failed)?;
+                self.step(Input::Tick)?;
             } else {
-                self.step(Input::Wake).map_err(failed)?;
+                self.step(Input::Wake)?;
             }
         }
     }
@@ -361,7 +364,14 @@ impl ConsenterThread {
     }
 
     fn note_leader(&self, leadership: Leadership) {
-        tracing::info!(labels = ?self.labels, consenter = self.consenter_id, ?leadership, "Raft leadership changed");
+        let Leadership { leader, is_self } = leadership;
+        tracing::info!(
+            channel_id = self.channel_id,
+            consenter = self.consenter_id,
+            leader,
+            is_self,
+            "Raft leadership changed"
+        );
         gauge!("consensus_etcdraft_is_leader", self.labels.clone()).set(f64::from(u8::from(leadership.is_self)));
         gauge!("consensus_etcdraft_leader_id", self.labels.clone()).set(leadership.leader.unwrap_or(0) as f64);
         counter!("consensus_etcdraft_leader_changes", self.labels.clone()).increment(1);

@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use metrics::gauge;
 use parking_lot::Mutex;
 use prost::Message;
 use ripstop_channel::{CONSENSUS_ETCDRAFT, ChannelConfig, ConfigError, LiveConfig, OrdererConfig, RaftConfig};
@@ -21,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::block_cutter::{BatchLimits, Cutting};
 use crate::block_writer::{BlockWriter, BlockWriterError};
-use crate::chain::{Chain, ChainFailure, Parts};
+use crate::chain::{Chain, ChainFailure, ChainStartError, Parts};
 use crate::consenter::{Consenter, Settings};
 use crate::raft_log::{self, RaftLog, Recovered};
 use crate::raft_node::{RaftSettings, StartError};
@@ -72,7 +73,10 @@ pub enum ChannelError {
     /// The blocks cannot be continued.
     #[error(transparent)]
     Writer(#[from] BlockWriterError),
-    /// A folder, or a thread that cannot be started.
+    /// The chain does not start.
+    #[error(transparent)]
+    Chain(#[from] ChainStartError),
+    /// A folder.
     #[error("{what}: {cause}")]
     System {
         /// What was tried.
@@ -136,6 +140,7 @@ impl Channel {
         let store = Arc::new(store);
         let recent = Arc::new(RecentBlocks::default());
         let (height, heights) = watch::channel(store.height());
+        gauge!("ledger_blockchain_height", "channel" => config.channel_id().to_owned()).set(store.height() as f64);
         let recently_written = Arc::clone(&recent);
         let written = move |blocks: Vec<Block>| {
             let next = blocks.last().and_then(|block| block.header.as_ref()).map(|header| header.number + 1);
@@ -157,8 +162,7 @@ impl Channel {
             intake_bytes_max: node.intake_bytes_max,
             failures: node.failures.clone(),
         });
-        let chain = chain.map_err(|cause| ChannelError::System { what: "cannot start a thread".to_owned(), cause })?;
-        Ok(Self { config: LiveConfig::new(config), store, recent, heights, chain })
+        Ok(Self { config: LiveConfig::new(config), store, recent, heights, chain: chain? })
     }
 
     /// The configuration in force.

@@ -10,7 +10,8 @@
 //! The cores ([`block_cutter`], [`consenter`], [`block_writer`]) have no I/O and no clock.
 //! Only the modules named `raft_…` and [`consenter`] know the `raft` crate.
 //!
-//! Start reading at [`consenter`] for the heart of it, or at `run.rs` for how all is wired.
+//! Start reading at [`consenter`] for the heart of it, or at [`Orderer`] for how all
+//! is wired.
 
 mod settings;
 
@@ -41,8 +42,8 @@ mod participation_listener;
 
 mod run;
 
-pub use chain::ChainFailure;
+pub use chain::{ChainFailure, ChainStartError, FailureCause};
 pub use channel::ChannelError;
 pub use participation_listener::ParticipationError;
-pub use run::{Error, run};
+pub use run::{Error, Orderer, run};
 pub use settings::{CuttingMode, OrdererSettings, OrdererTable};

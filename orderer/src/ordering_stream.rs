@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use metrics::{Label, counter};
+use metrics::counter;
 use ripstop_proto::common::Status as Answer;
 use ripstop_proto::ripstop::v1::ordering_server::Ordering;
 use ripstop_proto::ripstop::v1::{SubmitItem, SubmitOutcome, SubmitRequest, SubmitResponse};
@@ -20,7 +20,7 @@ use tonic::codegen::BoxStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::admission::{Admitted, Candidate, Judged, judge_all};
-use crate::chain::Order;
+use crate::chain::Orders;
 use crate::channel::Channel;
 use crate::channels::Channels;
 use crate::receipt::{Item, Outcomes};
@@ -127,13 +127,13 @@ impl Session {
         if judged.len() < answers.len() {
             return Err(Status::internal("the check broke; see this orderer's log"));
         }
-        let mut by_channel: BTreeMap<String, (Arc<Channel>, Vec<(Order, Option<Item>)>)> = BTreeMap::new();
-        for (item, Judged { channel_id, kind, verdict }) in answers.into_iter().zip(judged) {
+        let mut by_channel: BTreeMap<String, (Arc<Channel>, Orders)> = BTreeMap::new();
+        for (item, Judged { subject, verdict }) in answers.into_iter().zip(judged) {
             let status = verdict.as_ref().map_or_else(|refused| refused.status, |_| Answer::Success);
-            count_processed(channel_id.clone(), kind, status);
+            counter!("broadcast_processed_count", subject.labels(status)).increment(1);
             match verdict {
                 Ok(Admitted { channel, order }) => {
-                    let (_, orders) = by_channel.entry(channel_id).or_insert_with(|| (channel, Vec::new()));
+                    let (_, orders) = by_channel.entry(subject.channel_id).or_insert_with(|| (channel, Vec::new()));
                     orders.push((order, Some(item)));
                 }
                 Err(refused) => item.answer(refused.status, refused.info),
@@ -147,7 +147,7 @@ impl Session {
 }
 
 /// Whatever happens to the envelopes, their items are answered by their receipts.
-async fn submit(channel: &Channel, orders: Vec<(Order, Option<Item>)>) {
+async fn submit(channel: &Channel, orders: Orders) {
     if let Err(refusal) = channel.chain().ready() {
         let items = orders.into_iter().filter_map(|(_, item)| item);
         return items.for_each(|item| item.answer(Answer::ServiceUnavailable, refusal.to_string()));
@@ -155,10 +155,4 @@ async fn submit(channel: &Channel, orders: Vec<(Order, Option<Item>)>) {
     if channel.chain().submit(orders).await.is_err() {
         tracing::debug!("envelopes came to a chain that is stopped");
     }
-}
-
-fn count_processed(channel_id: String, kind: &'static str, status: Answer) {
-    let labels =
-        vec![Label::new("channel", channel_id), Label::new("type", kind), Label::new("status", status.as_str_name())];
-    counter!("broadcast_processed_count", labels).increment(1);
 }

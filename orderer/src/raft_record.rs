@@ -146,17 +146,13 @@ fn take_count(body: &mut Bytes, bytes_min: usize) -> Result<usize, RecordError> 
 }
 
 fn take_hard_state(body: &mut Bytes) -> Result<HardState, RecordError> {
-    let mut state = HardState::default();
-    state.term = take_u64(body)?;
-    state.vote = take_u64(body)?;
-    state.commit = take_u64(body)?;
-    Ok(state)
+    let (term, vote, commit) = (take_u64(body)?, take_u64(body)?, take_u64(body)?);
+    Ok(HardState { term, vote, commit, ..HardState::default() })
 }
 
 fn take_entry(body: &mut Bytes) -> Result<Entry, RecordError> {
-    let mut entry = Entry::default();
-    entry.term = take_u64(body)?;
-    entry.index = take_u64(body)?;
+    let (term, index) = (take_u64(body)?, take_u64(body)?);
+    let mut entry = Entry { term, index, ..Entry::default() };
     for part in [&mut entry.data, &mut entry.context] {
         let length = take_count(body, 1)?;
         *part = body.split_to(length);
@@ -169,19 +165,11 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn entry(term: u64, index: u64, data: &[u8]) -> Entry {
-        let mut entry = Entry::default();
-        entry.term = term;
-        entry.index = index;
-        entry.data = Bytes::copy_from_slice(data);
-        entry
+        Entry { term, index, data: Bytes::copy_from_slice(data), ..Entry::default() }
     }
 
     pub(crate) fn hard_state(term: u64, vote: u64, commit: u64) -> HardState {
-        let mut state = HardState::default();
-        state.term = term;
-        state.vote = vote;
-        state.commit = commit;
-        state
+        HardState { term, vote, commit, ..HardState::default() }
     }
 
     fn full_record() -> Record {

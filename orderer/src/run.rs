@@ -1,6 +1,7 @@
 //! Wiring: builds every part of an orderer, connects them and serves until told to end.
 //! Nothing is decided here.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use ripstop_node::transport::{Listener, MESSAGE_BYTES_MAX, ServeError, ServerTls
 use ripstop_node::{CancellationToken, health, logging};
 use ripstop_proto::orderer::atomic_broadcast_server::AtomicBroadcastServer;
 use ripstop_proto::ripstop::v1::ordering_server::OrderingServer;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::service::Routes;
 
@@ -83,19 +85,111 @@ impl Error {
 /// # Errors
 /// When it cannot start, or cannot go on; see [`Error::is_fatal`].
 pub async fn run(settings: OrdererSettings, shutdown: CancellationToken) -> Result<(), Error> {
-    let stop = shutdown.child_token();
-    let metrics = Metrics::install();
-    let (failures, mut failed) = mpsc::unbounded_channel();
-    let channels = open_channels(&settings, failures).await?;
-    let outcome = tokio::select! {
-        served = serve(&settings, metrics, &channels, &stop) => served,
-        Some(failure) = failed.recv() => Err(failure.into()),
-    };
-    stop.cancel();
-    tokio::task::spawn_blocking(move || channels.stop()).await?;
-    match failed.try_recv() {
-        Ok(failure) if outcome.is_ok() => Err(failure.into()),
-        _ => outcome,
+    Orderer::start(settings).await?.serve(shutdown).await
+}
+
+/// An orderer whose channels are open and whose addresses are taken, but that does not
+/// answer yet. It must be served, or else its channels are not closed in order.
+pub struct Orderer {
+    settings: OrdererSettings,
+    metrics: Metrics,
+    listener: Listener,
+    tls_binding: bool,
+    admin: Option<AdminListener>,
+    operations: Option<TcpListener>,
+    channels: Arc<Channels>,
+    failed: mpsc::UnboundedReceiver<ChainFailure>,
+}
+
+impl Orderer {
+    /// Takes the addresses of the settings (port 0 takes a free one) and opens the channels.
+    ///
+    /// # Errors
+    /// When an address is taken, or a file or channel cannot be used.
+    pub async fn start(settings: OrdererSettings) -> Result<Self, Error> {
+        let metrics = Metrics::install();
+        let node = &settings.node;
+        let tls = ServerTls::load(&node.tls)?;
+        let tls_binding = tls.client_auth_required();
+        let listener = Listener::bind(node.listen, tls).await?;
+        let operations = match node.operations_listen {
+            Some(address) => Some(operations::bind(address).await?),
+            None => None,
+        };
+        let admin_tls = AdminTls {
+            certificate: &node.tls.certificate,
+            key: &node.tls.key,
+            client_roots: &settings.orderer.admin_client_roots,
+        };
+        let admin = match settings.orderer.admin_listen {
+            Some(address) => Some(AdminListener::bind(address, &admin_tls).await?),
+            None => None,
+        };
+        let (failures, failed) = mpsc::unbounded_channel();
+        let channels = open_channels(&settings, failures).await?;
+        Ok(Self { settings, metrics, listener, tls_binding, admin, operations, channels, failed })
+    }
+
+    /// The address of the gRPC listener.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_address().unwrap_or(self.settings.node.listen)
+    }
+
+    /// The address of the admin listener.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(AdminListener::address)
+    }
+
+    /// The address of operations HTTP.
+    pub fn operations_address(&self) -> Option<SocketAddr> {
+        self.operations.as_ref()?.local_addr().ok()
+    }
+
+    /// Answers until `shutdown` is cancelled or something fails, then ends everything.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub async fn serve(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let stop = shutdown.child_token();
+        let (routes, address) = (self.routes(&stop).await, self.address());
+        let Self { settings, metrics, listener, admin, operations, channels, mut failed, .. } = self;
+        tracing::info!(orderer = settings.node.name, %address, channels = ?channels.ids(), "serving");
+        let serving = async {
+            let grpc = async { Ok::<_, Error>(listener.serve(routes, stop.clone()).await?) };
+            let admin = serve_admin(admin, Arc::clone(&channels), &stop);
+            let operations = serve_operations(operations, metrics, &stop);
+            tokio::try_join!(grpc, admin, operations).map(|_| ())
+        };
+        let outcome = tokio::select! {
+            served = serving => served,
+            Some(failure) = failed.recv() => Err(failure.into()),
+        };
+        stop.cancel();
+        tokio::task::spawn_blocking(move || channels.stop()).await?;
+        match failed.try_recv() {
+            Ok(failure) if outcome.is_ok() => Err(failure.into()),
+            _ => outcome,
+        }
+    }
+
+    async fn routes(&self, stop: &CancellationToken) -> Routes {
+        let time_window = Duration::from_secs(self.settings.orderer.deliver_time_window_s);
+        let terms = Terms { time_window, tls_binding: self.tls_binding };
+        let deliver = Arc::new(Deliver::new(Arc::clone(&self.channels), OrdererBlocks, terms, stop.clone()));
+        let broadcast =
+            AtomicBroadcastService { channels: Arc::clone(&self.channels), deliver, shutdown: stop.clone() };
+        let broadcast = AtomicBroadcastServer::new(broadcast)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let ordering = OrderingService { channels: Arc::clone(&self.channels), shutdown: stop.clone() };
+        let ordering = OrderingServer::new(ordering)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let (serving, health) = health::service();
+        for service in ["orderer.AtomicBroadcast", "ripstop.v1.Ordering"] {
+            serving.set(service, true).await;
+        }
+        Routes::new(broadcast).add_service(ordering).add_service(health)
     }
 }
 
@@ -118,73 +212,22 @@ async fn open_channels(
     Ok(Arc::new(opened?))
 }
 
-/// Serves until `stop` is cancelled or a listener fails.
-async fn serve(
-    settings: &OrdererSettings,
-    metrics: Metrics,
-    channels: &Arc<Channels>,
-    stop: &CancellationToken,
-) -> Result<(), Error> {
-    let tls = ServerTls::load(&settings.node.tls)?;
-    let tls_binding = tls.client_auth_required();
-    let listener = Listener::bind(settings.node.listen, tls).await?;
-    let routes = routes(settings, channels, tls_binding, stop).await;
-    tracing::info!(orderer = settings.node.name, address = %settings.node.listen, channels = ?channels.ids(), "serving");
-    let admin = serve_admin(settings, Arc::clone(channels), stop);
-    let operations = serve_operations(settings, metrics, stop);
-    let grpc = async { Ok(listener.serve(routes, stop.clone()).await?) };
-    // Whichever ends first by itself ends the node; at shutdown all of them end.
-    let ((), (), ()) = tokio::try_join!(grpc, admin, operations)?;
-    Ok(())
-}
-
-async fn routes(
-    settings: &OrdererSettings,
-    channels: &Arc<Channels>,
-    tls_binding: bool,
-    stop: &CancellationToken,
-) -> Routes {
-    let time_window = Duration::from_secs(settings.orderer.deliver_time_window_s);
-    let terms = Terms { time_window, tls_binding };
-    let deliver = Arc::new(Deliver::new(Arc::clone(channels), OrdererBlocks, terms, stop.clone()));
-    let broadcast = AtomicBroadcastService { channels: Arc::clone(channels), deliver, shutdown: stop.clone() };
-    let broadcast = AtomicBroadcastServer::new(broadcast)
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let ordering = OrderingServer::new(OrderingService { channels: Arc::clone(channels), shutdown: stop.clone() })
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX);
-    let (serving, health) = health::service();
-    for service in ["orderer.AtomicBroadcast", "ripstop.v1.Ordering"] {
-        serving.set(service, true).await;
-    }
-    Routes::new(broadcast).add_service(ordering).add_service(health)
-}
-
 async fn serve_admin(
-    settings: &OrdererSettings,
+    listener: Option<AdminListener>,
     channels: Arc<Channels>,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
-    let Some(address) = settings.orderer.admin_listen else { return Ok(()) };
-    let node_tls = &settings.node.tls;
-    let tls = AdminTls {
-        certificate: &node_tls.certificate,
-        key: &node_tls.key,
-        client_roots: &settings.orderer.admin_client_roots,
-    };
-    let listener = AdminListener::bind(address, &tls).await?;
-    tracing::info!(address = %listener.address(), "serving channel participation");
+    let Some(listener) = listener else { return Ok(()) };
     Ok(listener.serve(participation::router(channels), stop.clone()).await?)
 }
 
-async fn serve_operations(settings: &OrdererSettings, metrics: Metrics, stop: &CancellationToken) -> Result<(), Error> {
-    let Some(address) = settings.node.operations_listen else { return Ok(()) };
-    let socket = operations::bind(address).await?;
-    let version = Version {
-        commit: option_env!("RIPSTOP_COMMIT").unwrap_or("unknown").to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
+async fn serve_operations(
+    socket: Option<TcpListener>,
+    metrics: Metrics,
+    stop: &CancellationToken,
+) -> Result<(), Error> {
+    let Some(socket) = socket else { return Ok(()) };
+    let version = Version { commit: "unknown".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let operations = Operations { metrics, version, health: HealthChecks::default(), log_spec: logging::init() };
     Ok(operations::serve(socket, operations, stop.clone()).await?)
 }

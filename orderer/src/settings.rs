@@ -105,7 +105,7 @@ mod tests {
 
     fn parse(text: &str) -> Result<OrdererSettings, ripstop_node::settings::SettingsError> {
         let none: [(String, String); 0] = [];
-        ripstop_node::settings::parse(Path::new("orderer.toml"), text, "RIPSTOP_ORDERER", none.into_iter())
+        ripstop_node::settings::parse(Path::new("orderer.toml"), text, "RIPSTOP_ORDERER", none)
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 use metrics::{Label, histogram};
 use ripstop_ledger::files::FileError;
 
-use super::{ChainFailure, Event};
+use super::{Event, FailureCause};
 use crate::consenter::Input;
 use crate::raft_log::RaftLog;
 use crate::raft_record::{Position, Record};
@@ -28,9 +28,9 @@ pub(super) struct LogThread {
 }
 
 impl LogThread {
-    pub(super) fn run(mut self, channel_id: &str) -> Result<(), ChainFailure> {
-        let outcome = self.persist_all().and_then(|()| self.log.flush());
-        outcome.map_err(|source| ChainFailure::Log { channel_id: channel_id.to_owned(), source })
+    pub(super) fn run(mut self) -> Result<(), FailureCause> {
+        self.persist_all()?;
+        Ok(self.log.flush()?)
     }
 
     fn persist_all(&mut self) -> Result<(), FileError> {
@@ -39,14 +39,10 @@ impl LogThread {
             match work {
                 Work::Compact(position) => self.log.compact(position)?,
                 Work::Persist { mut number, mut record } => {
-                    while let Ok(further) = self.to_persist.try_recv() {
-                        match join(&mut record, further) {
-                            Ok(joined) => number = joined,
-                            Err(unjoined) => {
-                                next = Some(unjoined);
-                                break;
-                            }
-                        }
+                    while next.is_none()
+                        && let Ok(further) = self.to_persist.try_recv()
+                    {
+                        next = join(&mut record, &mut number, further);
                     }
                     self.persist(number, &record)?;
                 }
@@ -68,24 +64,25 @@ impl LogThread {
     }
 }
 
-/// Adds a later record whose entries follow on; its number. Gives the work back where the
-/// two have to stay apart.
-fn join(record: &mut Record, further: Work) -> Result<u64, Work> {
-    let Work::Persist { number, record: later } = further else { return Err(further) };
+/// Adds a later record whose entries follow on, and takes its number. Gives the work back
+/// where the two have to stay apart.
+fn join(record: &mut Record, number: &mut u64, further: Work) -> Option<Work> {
+    let Work::Persist { number: later_number, record: later } = further else { return Some(further) };
     let last = record.entries.last().map(|entry| entry.index);
     let follows = match (last, later.entries.first()) {
         (Some(last), Some(first)) => first.index == last + 1,
         (_, _) => true,
     };
     if !follows || record.entries.len() >= JOINED_ENTRIES_MAX {
-        return Err(Work::Persist { number, record: later });
+        return Some(Work::Persist { number: later_number, record: later });
     }
     let Record { hard_state, members, compacted, entries } = later;
     record.entries.extend(entries);
     record.hard_state = hard_state.or(record.hard_state.take());
     record.members = members.or(record.members.take());
     record.compacted = compacted.or(record.compacted.take());
-    Ok(number)
+    *number = later_number;
+    None
 }
 
 #[cfg(test)]
@@ -108,21 +105,22 @@ mod tests {
 
     #[test]
     fn records_join_as_if_written_one_after_the_other() {
-        let mut joined = record(work(1, 3, 1..3));
-        assert!(matches!(join(&mut joined, work(2, 0, 3..5)), Ok(2)));
-        assert!(matches!(join(&mut joined, work(3, 4, 0..0)), Ok(3)));
-        assert_eq!(joined, record(work(0, 4, 1..5)));
+        let (mut joined, mut number) = (record(work(1, 3, 1..3)), 1);
+        assert!(join(&mut joined, &mut number, work(2, 0, 3..5)).is_none());
+        assert!(join(&mut joined, &mut number, work(3, 4, 0..0)).is_none());
+        assert_eq!((joined, number), (record(work(0, 4, 1..5)), 3));
         let mut without_entries = record(work(1, 3, 0..0));
-        assert!(matches!(join(&mut without_entries, work(2, 0, 7..8)), Ok(2)));
-        assert_eq!(without_entries, record(work(0, 3, 7..8)));
+        assert!(join(&mut without_entries, &mut number, work(4, 0, 7..8)).is_none());
+        assert_eq!((without_entries, number), (record(work(0, 3, 7..8)), 4));
     }
 
     #[test]
     fn entries_that_replace_others_and_compactions_stay_apart() {
-        let mut first = record(work(1, 3, 1..5));
-        assert!(matches!(join(&mut first, work(2, 0, 4..6)), Err(Work::Persist { number: 2, .. })));
+        let (mut first, mut number) = (record(work(1, 3, 1..5)), 1);
+        let replacing = join(&mut first, &mut number, work(2, 0, 4..6));
+        assert!(matches!(replacing, Some(Work::Persist { number: 2, .. })));
         let compact = Work::Compact(Position { index: 1, term: 1 });
-        assert!(matches!(join(&mut first, compact), Err(Work::Compact(_))));
-        assert_eq!(first, record(work(1, 3, 1..5)));
+        assert!(matches!(join(&mut first, &mut number, compact), Some(Work::Compact(_))));
+        assert_eq!((first, number), (record(work(1, 3, 1..5)), 1));
     }
 }

@@ -9,7 +9,7 @@ use ripstop_ledger::{BlockRecord, BlockStore};
 use ripstop_msp::SigningIdentity;
 use ripstop_proto::common::Block;
 
-use super::{ChainFailure, Event};
+use super::{Event, FailureCause};
 use crate::block_writer::{BlockWriter, NONCE_BYTES};
 use crate::consenter::{Committed, Input};
 use crate::receipt::Receipt;
@@ -28,30 +28,28 @@ pub(super) struct WriterThread {
 }
 
 impl WriterThread {
-    pub(super) fn run(mut self, channel_id: &str) -> Result<(), ChainFailure> {
+    pub(super) fn run(mut self) -> Result<(), FailureCause> {
         while let Ok(first) = self.to_write.recv() {
             let further = std::iter::from_fn(|| self.to_write.try_recv().ok()).take(BLOCKS_AT_ONCE - 1);
             let batches: Vec<_> = std::iter::once(first).chain(further).collect();
-            self.write(channel_id, batches)?;
+            self.write(batches)?;
         }
         Ok(())
     }
 
-    fn write(&mut self, channel_id: &str, batches: Vec<Committed<Receipt>>) -> Result<(), ChainFailure> {
+    fn write(&mut self, batches: Vec<Committed<Receipt>>) -> Result<(), FailureCause> {
         let mut records = Vec::with_capacity(batches.len());
         let mut receipts = Vec::new();
         let mut applied = 0;
         for Committed { index, batch, receipts: of_batch } in batches {
             let nonce: [u8; NONCE_BYTES] = rand::random();
             let block = self.writer.write(index, batch.envelopes, &self.signer, nonce);
-            let block = block.map_err(|source| ChainFailure::Writer { channel_id: channel_id.to_owned(), source })?;
+            let block = block.map_err(|error| FailureCause::Writer(Box::new(error)))?;
             records.extend(block.map(|block| BlockRecord { block: Some(block), ..BlockRecord::default() }));
             receipts.extend(of_batch);
             applied = index;
         }
-        self.store
-            .append_all(&records)
-            .map_err(|source| ChainFailure::Store { channel_id: channel_id.to_owned(), source })?;
+        self.store.append_all(&records)?;
         let blocks: Vec<Block> = records.into_iter().filter_map(|record| record.block).collect();
         if let Some(header) = blocks.last().and_then(|block| block.header.as_ref()) {
             gauge!("consensus_etcdraft_committed_block_number", self.labels.clone()).set(header.number as f64);
