@@ -379,3 +379,6 @@ impl ConsenterThread {
         self.leadership.send_replace(leadership);
     }
 }
+
+#[cfg(test)]
+mod tests;

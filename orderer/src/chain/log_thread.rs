@@ -56,8 +56,9 @@ impl LogThread {
         if !record.is_empty() {
             self.log.append(record)?;
         }
-        histogram!("consensus_etcdraft_data_persist_duration", self.labels.clone())
-            .record(started.elapsed().as_secs_f64());
+        if !record.entries.is_empty() {
+            histogram!("consensus_etcdraft_data_persist_duration", self.labels.clone()).record(started.elapsed());
+        }
         // Nobody to tell: the consenter has ended.
         let _ = self.events.send(Event::Input(Input::Persisted(number)));
         Ok(())
