@@ -4,6 +4,7 @@
 //! were made; signatures have a low `s`, so that MSPs need not rewrite them. Production networks
 //! bring their own authorities.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -159,8 +160,23 @@ impl CertificateAuthority {
 
     /// A new key and an identity certificate whose organizational unit is the role.
     pub fn issue_identity(&self, common_name: &str, role: Role, key_kind: KeyKind) -> Result<Issued, AuthorityError> {
+        let begin = self.begin();
+        self.issue_identity_for(common_name, role, key_kind, begin..begin + YEARS_10)
+    }
+
+    /// Like [`CertificateAuthority::issue_identity`], with a validity of its own: a short one, or one
+    /// that is over. MSPs ask for a chain that stood when the validity began, so it must not begin
+    /// before the authority's.
+    pub fn issue_identity_for(
+        &self,
+        common_name: &str,
+        role: Role,
+        key_kind: KeyKind,
+        validity: Range<SystemTime>,
+    ) -> Result<Issued, AuthorityError> {
         let unit = role.organizational_unit();
-        let mut params = template(common_name, None, Some(unit), self.begin())?;
+        let mut params = template(common_name, None, Some(unit), validity.start)?;
+        params.not_after = validity.end.into();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         self.issue(common_name, params, key_kind)
     }

@@ -199,6 +199,22 @@ fn authorities_are_written_read_and_go_on_issuing() {
     assert!(CertificateAuthority::load(empty.path()).is_err());
 }
 
+#[test]
+fn an_identity_can_be_issued_for_a_time_that_is_over() {
+    let parent = tempfile::tempdir().unwrap();
+    let folders = write(parent.path(), &organization(&["Admin"], &[])).unwrap();
+    let authority = CertificateAuthority::load(folders.authority(AuthorityKind::Identity)).unwrap();
+    let begin = authority.certificate().valid_from().unwrap();
+    let end = begin + std::time::Duration::from_secs(60);
+    let issued = authority.issue_identity_for("Old@org1.example.com", Role::Client, KeyKind::P256, begin..end).unwrap();
+    let signer = SigningIdentity::from_pem("Org1MSP", issued.certificate_pem, issued.key_pem).unwrap();
+    assert_eq!(signer.expires_at(), Some(end));
+    let msp = Msp::from_folder("Org1MSP", folders.msp()).unwrap();
+    let identity = msp.identity(signer.serialized()).unwrap();
+    msp.validate(&identity).unwrap();
+    assert!(identity.is_expired(std::time::SystemTime::now()));
+}
+
 /// rustls reads and accepts what is issued for TLS.
 #[test]
 fn tls_certificates_are_for_their_names_and_addresses() {
