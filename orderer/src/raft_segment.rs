@@ -324,3 +324,29 @@ impl Walk {
         places.into_iter().find_map(later)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ripstop_ledger::files::MemoryFiles;
+
+    use super::*;
+    use crate::raft_record::tests::{entry, hard_state};
+
+    #[test]
+    fn the_bytes_are_those_of_the_drawing() {
+        let files = MemoryFiles::new();
+        let record =
+            Record { hard_state: Some(hard_state(1, 2, 0)), entries: vec![entry(1, 5, b"ab")], ..Record::default() };
+        let start = SegmentStart { number: 3, first_record: 9, salt: 0x0102_0304_0506_0708, length_min: 128 };
+        Segment::create(&files, Path::new("raft"), &start, &record).unwrap();
+        let file = files.open_existing(Path::new("raft/0000000000000003.segment")).unwrap().unwrap();
+        let expected = [
+            "5249505352414654 0100 01 00 0300000000000000 0900000000000000 0807060504030201 f5f6134a",
+            "3f000000 b020c9d0",
+            "0900000000000000 01 010000000000000002000000000000000000000000000000",
+            "01000000 01000000000000000500000000000000 02000000 6162 00000000",
+            "00 0000000000000000 0000000000000000",
+        ];
+        assert_eq!(hex::encode(file.read_at(0, 1000).unwrap()), expected.concat().replace(' ', ""));
+    }
+}
