@@ -33,6 +33,8 @@ pub mod committer;
 
 pub mod commits;
 
+pub mod deliver;
+
 pub mod access;
 
 pub mod run;

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use ripstop_ledger::Options;
 use ripstop_msp::{Certificate, Msp, SigningIdentity};
+use ripstop_node::deliver::Terms;
 use ripstop_node::operations::{self, HealthChecks, Metrics, Operations, Version};
 use ripstop_node::transport::{ClientIdentity, Dialer, Listener, MESSAGE_BYTES_MAX, ServerTls};
 use ripstop_node::{health, logging};
 use ripstop_proto::gateway::gateway_server::GatewayServer;
 use ripstop_proto::hash::sha256;
+use ripstop_proto::protos::deliver_server::DeliverServer;
 use ripstop_proto::protos::endorser_server::EndorserServer;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +25,7 @@ use crate::chaincode::host::{Host, HostSettings};
 use crate::chaincode::installed::InstalledPackages;
 use crate::channel::{Channel, ChannelError, Channels};
 use crate::committer::{self, CommitterError};
+use crate::deliver::DeliverService;
 use crate::deliver_client::{Backoff, Caller, DeliverClient};
 use crate::endorser::Endorser;
 use crate::gateway::{Gateway, LocalPeer, Timeouts};
@@ -97,7 +100,7 @@ async fn run_until(settings: &PeerSettings, stop: &CancellationToken, tasks: &Ta
         channels = ?peer.channels.ids(),
         "serving"
     );
-    let routes = peer.routes().await;
+    let routes = peer.routes(settings, stop).await;
     tokio::select! {
         served = listener.serve(routes, stop.clone()) => Ok(served?),
         failed = serve_operations(settings, metrics, peer.health.clone(), stop.clone()) => failed,
@@ -170,18 +173,25 @@ impl Peer {
     }
 
     /// Every service of the one gRPC listener.
-    async fn routes(&self) -> Routes {
+    async fn routes(&self, settings: &PeerSettings, stop: &CancellationToken) -> Routes {
         let endorser = EndorserServer::from_arc(Arc::clone(&self.endorser))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let gateway = GatewayServer::new(self.gateway.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let terms = Terms {
+            time_window: settings.peer.authentication_time_window,
+            tls_binding: settings.node.tls.client_auth_required,
+        };
+        let deliver = DeliverServer::new(DeliverService::new(&self.channels, terms, stop.clone()))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let (serving, health) = health::service();
-        for service in ["protos.Endorser", "gateway.Gateway"] {
+        for service in ["protos.Endorser", "protos.Deliver", "gateway.Gateway"] {
             serving.set(service, true).await;
         }
-        Routes::new(endorser).add_service(gateway).add_service(health)
+        Routes::new(endorser).add_service(gateway).add_service(deliver).add_service(health)
     }
 }
 

@@ -27,6 +27,9 @@ pub(super) type EventStream = Pin<Box<dyn Stream<Item = Result<ChaincodeEventsRe
 
 impl Gateway {
     pub(super) fn follow_events(&self, signed: SignedChaincodeEventsRequest) -> Result<EventStream, Status> {
+        if signed.request.is_empty() {
+            return Err(Status::invalid_argument("a chaincode events request is required"));
+        }
         let request = ChaincodeEventsRequest::decode(signed.request.clone())
             .map_err(|error| Status::invalid_argument(format!("invalid chaincode events request: {error}")))?;
         let channel = self.authorized(

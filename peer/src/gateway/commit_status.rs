@@ -18,8 +18,17 @@ const RESOURCE: &str = "gateway/CommitStatus";
 
 impl Gateway {
     pub(super) async fn await_commit(&self, signed: SignedCommitStatusRequest) -> Result<CommitStatusResponse, Status> {
+        if signed.request.is_empty() {
+            return Err(Status::invalid_argument("a commit status request is required"));
+        }
         let request = CommitStatusRequest::decode(signed.request.clone())
             .map_err(|error| Status::invalid_argument(format!("invalid status request: {error}")))?;
+        if request.identity.is_empty() {
+            return Err(Status::invalid_argument("no identity provided"));
+        }
+        if request.channel_id.is_empty() {
+            return Err(Status::invalid_argument("no channel ID provided"));
+        }
         if request.transaction_id.is_empty() {
             return Err(Status::invalid_argument("transaction ID should not be empty"));
         }
@@ -57,12 +66,6 @@ impl Gateway {
         channel_id: &str,
         signed: &SignedBytes<'_>,
     ) -> Result<std::sync::Arc<crate::channel::Channel>, Status> {
-        if signed.identity.is_empty() {
-            return Err(Status::invalid_argument("no identity provided"));
-        }
-        if channel_id.is_empty() {
-            return Err(Status::invalid_argument("no channel ID provided"));
-        }
         let channel = self.channels.get(channel_id).ok_or_else(|| {
             Status::permission_denied(format!("access to {resource} on channel {channel_id} is denied"))
         })?;

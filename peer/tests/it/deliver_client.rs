@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::stream::{BoxStream, StreamExt};
 use prost::Message;
 use ripstop_msp::SigningIdentity;
-use ripstop_node::transport::{ClientIdentity, Dialer, Limits, Listener, ServerTls};
+use ripstop_node::transport::{ClientIdentity, Dialer};
 use ripstop_peer::channel::Channel;
 use ripstop_peer::deliver_client::{Backoff, BadBlock, Caller, DeliverClient, Tip, verify};
 use ripstop_proto::block::header_hash;
@@ -25,6 +25,7 @@ use tonic::{Request, Response, Streaming};
 
 use crate::blocks;
 use crate::organizations::{CHANNEL, ORDERER, Organizations};
+use crate::serving::Serving;
 
 /// What an orderer serves: it waits for blocks that are not there yet.
 type Chain = watch::Sender<Vec<Block>>;
@@ -87,33 +88,10 @@ impl AtomicBroadcast for TestOrderer {
     }
 }
 
-/// An orderer that listens; ended by its token.
-struct Listening {
-    address: SocketAddr,
-    shutdown: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Listening {
-    async fn end(self) {
-        self.shutdown.cancel();
-        self.task.await.unwrap();
-    }
-}
-
-async fn listen(organizations: &Organizations, address: &str, chain: &Chain, requests: &Requests) -> Listening {
-    let folder = &organizations.orderer.folder;
-    let read = |path| std::fs::read(path).unwrap();
-    let tls = ServerTls::from_pem(read(folder.tls_certificate()), read(folder.tls_key()), Vec::new(), false).unwrap();
-    let limits = Limits { shutdown_grace: Duration::from_millis(1), ..Limits::default() };
-    let listener = Listener::bind(address.parse().unwrap(), tls).await.unwrap().with_limits(limits);
-    let address = listener.local_address().unwrap();
+async fn listen(organizations: &Organizations, address: &str, chain: &Chain, requests: &Requests) -> Serving {
     let service = TestOrderer { chain: chain.clone(), requests: requests.clone() };
     let routes = Routes::new(AtomicBroadcastServer::new(service));
-    let shutdown = CancellationToken::new();
-    let serving = listener.serve(routes, shutdown.clone());
-    let task = tokio::spawn(async move { serving.await.unwrap() });
-    Listening { address, shutdown, task }
+    Serving::start(&organizations.orderer.folder, address, routes).await
 }
 
 /// A deliver client that runs; of the two configured endpoints the second is dead.

@@ -8,12 +8,14 @@ mod blocks;
 mod contract_server;
 mod organizations;
 mod peers;
+mod serving;
 mod transactions;
 
 mod access;
 mod chaincode;
 mod channels;
 mod committer;
+mod deliver;
 mod deliver_client;
 mod endorser;
 mod fabric_chain;

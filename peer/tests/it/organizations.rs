@@ -15,7 +15,7 @@ use tempfile::TempDir;
 pub(crate) const CHANNEL: &str = "mychannel";
 /// What the orderer advertises; tests dial where it listens.
 pub(crate) const ORDERER: &str = "orderer.example.com:7050";
-const ORDERER_2: &str = "orderer2.example.com:7150";
+pub(crate) const ORDERER_2: &str = "orderer2.example.com:7150";
 
 /// An organization with peers.
 pub(crate) struct PeerOrganization {
@@ -48,14 +48,19 @@ pub(crate) struct TestLedger {
 
 impl Organizations {
     pub(crate) fn new() -> Self {
-        Self::with_node_keys(KeyKind::P256)
+        Self::make(KeyKind::P256, |_| {})
     }
 
     pub(crate) fn with_ed25519_peers() -> Self {
-        Self::with_node_keys(KeyKind::Ed25519)
+        Self::make(KeyKind::Ed25519, |_| {})
     }
 
-    fn with_node_keys(node_keys: KeyKind) -> Self {
+    /// With a channel that `change` made different.
+    pub(crate) fn with_channel(change: impl FnOnce(&mut Profile)) -> Self {
+        Self::make(KeyKind::P256, change)
+    }
+
+    fn make(node_keys: KeyKind, change: impl FnOnce(&mut Profile)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let written = |domain: &str, kind, node: &str, role| {
             let node = Node { name: node.to_owned(), role, sans: Vec::new() };
@@ -78,7 +83,9 @@ impl Organizations {
         let (org1, org2) = (peers(1), peers(2));
         let folders = written("example.com", OrganizationKind::Orderers, "orderer.example.com", Role::Orderer);
         let orderer = OrdererSide::read(&folders);
-        let genesis = genesis(&[&org1.msp, &org2.msp], &folders, &orderer);
+        let mut profile = profile(&[&org1.msp, &org2.msp], &folders, &orderer);
+        change(&mut profile);
+        let genesis = genesis::block(&profile, [7; 24], UNIX_EPOCH + Duration::from_secs(1_700_000_000)).unwrap();
         Self { org1, org2, orderer, genesis, _folder: folder }
     }
 
@@ -114,7 +121,7 @@ impl OrdererSide {
     }
 }
 
-fn genesis(peers: &[&Msp], orderers: &OrganizationFolders, orderer: &OrdererSide) -> Block {
+fn profile(peers: &[&Msp], orderers: &OrganizationFolders, orderer: &OrdererSide) -> Profile {
     let tls = std::fs::read(orderer.folder.tls_certificate()).unwrap();
     let consenter = Consenter {
         host: "orderer.example.com".to_owned(),
@@ -128,5 +135,5 @@ fn genesis(peers: &[&Msp], orderers: &OrganizationFolders, orderer: &OrdererSide
     profile.organizations = peers.iter().map(|msp| Organization::new(msp.to_config(), Vec::new())).collect();
     profile.orderer_organizations =
         vec![OrdererOrganization::new("OrdererOrg", orderer_msp, endpoints, vec![consenter])];
-    genesis::block(&profile, [7; 24], UNIX_EPOCH + Duration::from_secs(1_700_000_000)).unwrap()
+    profile
 }
