@@ -18,9 +18,10 @@ use ripstop_proto::ripstop::v1::BlockRecord;
 
 use crate::committed::Committed;
 use crate::contents;
-use crate::decision;
+use crate::decision::{self, Decision};
 use crate::derived::{self, Applied};
 use crate::error::CommitError;
+use crate::explanation;
 use crate::ledger::Ledger;
 use crate::state::StateView;
 use crate::store::{Batch, StoreError};
@@ -139,7 +140,7 @@ impl Ledger {
         let entries = contents::open_entries(&block, &codes);
         let view = self.state();
         let before = Committed::load(&view, &entries).map_err(|error| self.stopped_by(number, &error))?;
-        let updates =
+        let Decision { updates, conflicts } =
             decision::decide(number, &entries, &mut codes, &before).map_err(|error| self.stopped_by(number, &error))?;
         let private_writes = decision::matching_private_writes(private_writes, &entries, &codes);
         let commit_hash = fill_metadata(&mut block, &codes, &updates, &writer.tip);
@@ -154,6 +155,8 @@ impl Ledger {
             updates: &updates,
             private_writes: &record.private_writes,
             new_tx_ids: decision::new_tx_ids(&entries, &codes, &before),
+            explanations: explanation::of_block(&codes, &record.refusals, conflicts),
+            explained_blocks: self.explained_blocks,
         });
         writer.tip = Tip {
             height: number + 1,

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use prost::Message;
 use rayon::prelude::*;
+use ripstop_proto::block::{self, TRANSACTIONS_FILTER};
 use ripstop_proto::common::{Block, ChannelHeader, Envelope, HeaderType, Payload};
 use ripstop_proto::envelope::OpenEnvelope;
 use ripstop_proto::protos::TxValidationCode;
@@ -31,11 +32,35 @@ pub(crate) enum Contents {
     Unreadable(TxValidationCode),
 }
 
+/// The codes that are stored with a block; `None` when they are not one for each entry.
+pub(crate) fn codes(block: &Block) -> Option<Vec<TxValidationCode>> {
+    let filter = block::metadata_slot(block, TRANSACTIONS_FILTER);
+    let entries = block.data.as_ref().map_or(0, |data| data.data.len());
+    let codes = filter.iter().map(|code| TxValidationCode::try_from(i32::from(*code)).ok());
+    codes.collect::<Option<Vec<_>>>().filter(|codes| codes.len() == entries)
+}
+
 /// Opens all entries of a block in parallel. Of those that `codes` calls invalid only the
 /// id is read.
 pub(crate) fn open_entries(block: &Block, codes: &[TxValidationCode]) -> Vec<Entry> {
+    open_all(block, codes, |code| code)
+}
+
+/// Like [`open_entries`], but those that lost against another transaction are opened, too.
+pub(crate) fn open_entries_with_losers(block: &Block, codes: &[TxValidationCode]) -> Vec<Entry> {
+    open_all(block, codes, |code| match code {
+        TxValidationCode::MvccReadConflict | TxValidationCode::PhantomReadConflict => TxValidationCode::Valid,
+        other => other,
+    })
+}
+
+fn open_all(
+    block: &Block,
+    codes: &[TxValidationCode],
+    as_if: impl Fn(TxValidationCode) -> TxValidationCode + Sync,
+) -> Vec<Entry> {
     let entries = block.data.as_ref().map_or(&[][..], |data| &data.data);
-    entries.par_iter().zip(codes).with_min_len(8).map(|(entry, code)| open(entry, *code)).collect()
+    entries.par_iter().zip(codes).with_min_len(8).map(|(entry, code)| open(entry, as_if(*code))).collect()
 }
 
 fn open(entry: &Bytes, code: TxValidationCode) -> Entry {

@@ -1,8 +1,9 @@
-//! The final codes of a block and the updates that follow from them.
+//! The final codes of a block, the updates that follow from them, and why losers lost.
 
 use std::collections::HashSet;
 
 use ripstop_proto::protos::TxValidationCode;
+use ripstop_proto::ripstop::v1::ReadConflict;
 
 use crate::PrivateWrite;
 use crate::committed::Committed;
@@ -12,6 +13,13 @@ use crate::store::StoreError;
 use crate::updates::{self, Updates};
 use crate::version::Version;
 
+/// What a block comes to.
+pub(crate) struct Decision {
+    pub(crate) updates: Updates,
+    /// Of the transactions that lost against another one: their index, and what differed.
+    pub(crate) conflicts: Vec<(u32, ReadConflict)>,
+}
+
 /// Judges the transactions that stage one left valid: ids first, then versions, in block
 /// order. `codes` become the final ones.
 pub(crate) fn decide(
@@ -19,15 +27,19 @@ pub(crate) fn decide(
     entries: &[Entry],
     codes: &mut [TxValidationCode],
     committed: &Committed<'_>,
-) -> Result<Updates, StoreError> {
+) -> Result<Decision, StoreError> {
     mark_duplicates(entries, codes, committed);
     let mut updates = Updates::default();
-    for (index, (entry, code)) in entries.iter().zip(codes).enumerate() {
+    let mut conflicts = Vec::new();
+    for (index, (entry, code)) in (0_u32..).zip(entries.iter().zip(codes)) {
         if *code != TxValidationCode::Valid {
             continue;
         }
-        if let Contents::Endorsed(read_write_set) = &entry.contents {
-            *code = mvcc::judge(read_write_set, &updates, committed)?;
+        if let Contents::Endorsed(read_write_set) = &entry.contents
+            && let Some(loss) = mvcc::judge(read_write_set, &updates, committed)?
+        {
+            *code = loss.code;
+            conflicts.push((index, loss.conflict));
         }
         if let Contents::Unreadable(reason) = entry.contents {
             *code = reason;
@@ -36,32 +48,39 @@ pub(crate) fn decide(
             apply(&mut updates, number, index, entry, committed)?;
         }
     }
-    Ok(updates)
+    Ok(Decision { updates, conflicts })
 }
 
-/// The updates of a block whose codes are final already. Versions are not judged again:
-/// the stored codes are the truth.
+/// The updates of a block whose codes are final already: the stored codes are the truth.
+/// Those losers that were opened are judged again, only to learn what they lost by.
 pub(crate) fn replay(
     number: u64,
     entries: &[Entry],
     codes: &[TxValidationCode],
     committed: &Committed<'_>,
-) -> Result<Updates, StoreError> {
+) -> Result<Decision, StoreError> {
     let mut updates = Updates::default();
-    for (index, (entry, _)) in entries.iter().zip(codes).enumerate().filter(|(_, (_, code))| is_valid(**code)) {
-        apply(&mut updates, number, index, entry, committed)?;
+    let mut conflicts = Vec::new();
+    for (index, (entry, code)) in (0_u32..).zip(entries.iter().zip(codes)) {
+        if is_valid(*code) {
+            apply(&mut updates, number, index, entry, committed)?;
+        } else if let Contents::Endorsed(read_write_set) = &entry.contents
+            && let Some(loss) = mvcc::judge(read_write_set, &updates, committed)?
+        {
+            conflicts.push((index, loss.conflict));
+        }
     }
-    Ok(updates)
+    Ok(Decision { updates, conflicts })
 }
 
 fn apply(
     updates: &mut Updates,
     number: u64,
-    index: usize,
+    index: u32,
     entry: &Entry,
     committed: &Committed<'_>,
 ) -> Result<(), StoreError> {
-    let version = Version::new(number, index as u64);
+    let version = Version::new(number, u64::from(index));
     match &entry.contents {
         Contents::Endorsed(read_write_set) => updates.apply(read_write_set, version, committed)?,
         Contents::Config(config_envelope) => updates.apply_config(config_envelope.clone(), version),

@@ -7,6 +7,8 @@
 //! 'h' block hash       block number u64
 //! 't' tx id            OPV block number | OPV tx index | code (1 byte), of the earliest occurrence
 //! 'u' SHA-256(tx id)   the same, for ids of more than 64 bytes
+//! 'e' block number u64 marshalled ripstop.v1.BlockExplanations; only of blocks with invalid
+//!                      transactions, and only of the newest blocks
 //! 'd' …                state, see `state`
 //! ```
 //! Plain integers are big-endian, OPV is the order-preserving varint. Everything of one
@@ -15,8 +17,10 @@
 //! files); the gap then shows in the numbers.
 
 use bytes::Bytes;
+use prost::Message;
 use ripstop_proto::hash::{Hash, sha256};
 use ripstop_proto::protos::TxValidationCode;
+use ripstop_proto::ripstop::v1::BlockExplanations;
 use ripstop_proto::varint::{read_order_preserving, write_order_preserving};
 
 use crate::state::{self, Space};
@@ -27,7 +31,7 @@ use crate::{PrivateWrite, TransactionPosition};
 
 /// The mark of the format that this version writes and reads. A store with another one is
 /// built again from the blocks.
-pub(crate) const FORMAT: &[u8] = b"ripstop derived 1";
+pub(crate) const FORMAT: &[u8] = b"ripstop derived 2";
 
 const FORMAT_KEY: &[u8] = b"f";
 const SAVEPOINT_KEY: &[u8] = b"s";
@@ -50,6 +54,9 @@ pub(crate) struct Applied<'a> {
     pub(crate) private_writes: &'a [PrivateWrite],
     /// Ids that no earlier transaction has, with index in the block and code.
     pub(crate) new_tx_ids: Vec<(&'a str, u32, TxValidationCode)>,
+    pub(crate) explanations: BlockExplanations,
+    /// For how many blocks explanations are kept.
+    pub(crate) explained_blocks: u64,
 }
 
 /// The batch of one block.
@@ -72,6 +79,12 @@ pub(crate) fn batch(applied: &Applied<'_>) -> Batch {
     }
     for (tx_id, tx_index, code) in &applied.new_tx_ids {
         batch.put(tx_key(tx_id), position_bytes(applied.number, *tx_index, *code));
+    }
+    if !applied.explanations.explanations.is_empty() {
+        batch.put(explanations_key(applied.number), applied.explanations.encode_to_vec());
+    }
+    if let Some(outdated) = applied.number.checked_sub(applied.explained_blocks) {
+        batch.delete(explanations_key(outdated));
     }
     batch.put(number_key(applied.number), applied.block_hash.to_vec());
     batch.put(block_hash_key(&applied.block_hash), applied.number.to_be_bytes().to_vec());
@@ -134,6 +147,13 @@ pub(crate) fn position(snapshot: &dyn Snapshot, tx_id: &str) -> Result<Option<Tr
     }))
 }
 
+/// The explanations of a block; none where nothing is kept.
+pub(crate) fn explanations(snapshot: &dyn Snapshot, number: u64) -> Result<BlockExplanations, StoreError> {
+    let Some(bytes) = snapshot.get(&explanations_key(number))? else { return Ok(BlockExplanations::default()) };
+    let damaged = |error| StoreError::Damaged(format!("the explanations of block {number}: {error}"));
+    BlockExplanations::decode(bytes).map_err(damaged)
+}
+
 /// The index key of a transaction id. Ids are usually 64 characters, but whoever signs an
 /// envelope chooses them.
 pub(crate) fn tx_key(tx_id: &str) -> Vec<u8> {
@@ -145,6 +165,10 @@ pub(crate) fn tx_key(tx_id: &str) -> Vec<u8> {
 
 fn number_key(number: u64) -> Vec<u8> {
     [&b"n"[..], &number.to_be_bytes()].concat()
+}
+
+fn explanations_key(number: u64) -> Vec<u8> {
+    [&b"e"[..], &number.to_be_bytes()].concat()
 }
 
 fn block_hash_key(hash: &Hash) -> Vec<u8> {

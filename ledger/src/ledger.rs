@@ -16,6 +16,7 @@ use crate::block_store::{self, BlockStore};
 use crate::commit::Writer;
 use crate::derived;
 use crate::error::LedgerError;
+use crate::explanation::EXPLAINED_BLOCKS;
 use crate::files::{FileError, Files};
 use crate::simulator::Simulator;
 use crate::state::StateView;
@@ -33,6 +34,8 @@ pub struct Options {
     pub stores: Arc<dyn Stores>,
     /// How blocks are written.
     pub blocks: block_store::Settings,
+    /// For how many blocks it is kept why transactions are invalid, at least 1.
+    pub explained_blocks: u64,
 }
 
 impl Options {
@@ -42,6 +45,7 @@ impl Options {
             files: Arc::new(crate::files::MemoryFiles::new()),
             stores: Arc::new(crate::store::MemoryStores::new()),
             blocks: block_store::Settings::default(),
+            explained_blocks: EXPLAINED_BLOCKS,
         }
     }
 }
@@ -54,6 +58,7 @@ impl Default for Options {
             files: Arc::new(crate::files::DiskFiles),
             stores: Arc::new(crate::store::LevelDbStores::default()),
             blocks: block_store::Settings::default(),
+            explained_blocks: EXPLAINED_BLOCKS,
         }
     }
 }
@@ -83,6 +88,7 @@ pub struct Ledger {
     /// The newest blocks, which many ask for at once right after their commit.
     pub(crate) recent: Mutex<VecDeque<Arc<Block>>>,
     pub(crate) heights: watch::Sender<u64>,
+    pub(crate) explained_blocks: u64,
 }
 
 impl Ledger {

@@ -14,20 +14,21 @@ use parking_lot::{Mutex, RwLock};
 use ripstop_proto::block::{self, TRANSACTIONS_FILTER, header_hash, metadata_slot};
 use ripstop_proto::common::{Block, BlockHeader};
 use ripstop_proto::envelope::OpenEnvelope;
-use ripstop_proto::protos::TxValidationCode;
+use ripstop_proto::ripstop::v1::BlockExplanations;
 use tokio::sync::watch;
 
-use crate::PrivateWrite;
 use crate::block_store::{BlockStore, Settings};
 use crate::commit::{self, CheckedBlock, Tip, Verdict, Writer};
 use crate::committed::Committed;
 use crate::contents;
-use crate::decision;
+use crate::decision::{self, Decision};
 use crate::derived::{self, Applied, Savepoint};
 use crate::error::{CommitError, LedgerError};
+use crate::explanation;
 use crate::ledger::{Ledger, Options, mark_for_rebuild, rebuild_mark};
 use crate::state::StateView;
 use crate::store::{Batch, Store, StoreError};
+use crate::{PrivateWrite, Refusal};
 
 const BLOCKS_FOLDER: &str = "blocks";
 const DERIVED_FOLDER: &str = "derived";
@@ -151,6 +152,7 @@ impl Parts {
     fn replay(&self, folder: &Path) -> Result<Tip, LedgerError> {
         let from = self.savepoint()?.map_or(0, |savepoint| savepoint.height);
         let height = self.blocks.height();
+        let explained_blocks = self.options.explained_blocks;
         let mut tip = match from.checked_sub(1) {
             None => Tip { height: 0, block_hash: Bytes::new(), commit_hash: Bytes::new() },
             Some(number) => Stored::read(&self.blocks, number, folder)?.tip(),
@@ -160,7 +162,8 @@ impl Parts {
         }
         for number in from..height {
             let stored = Stored::read(&self.blocks, number, folder)?;
-            let batch = stored.replay(&self.store, &tip, folder)?;
+            let explained = Explained { from: height.saturating_sub(explained_blocks), blocks: explained_blocks };
+            let batch = stored.replay(&self.store, &tip, &explained, folder)?;
             let durable = number + 1 == height || (number + 1).is_multiple_of(CHECKPOINT_BLOCKS);
             self.store.write(&batch, durable)?;
             tip = stored.tip();
@@ -174,6 +177,7 @@ impl Parts {
             channel_id,
             folder: folder.to_owned(),
             files: self.options.files,
+            explained_blocks: self.options.explained_blocks,
             blocks: self.blocks,
             store: self.store,
             heights: watch::Sender::new(tip.height),
@@ -189,6 +193,13 @@ struct Stored {
     header: BlockHeader,
     block: Block,
     private_writes: Vec<PrivateWrite>,
+    refusals: Vec<Refusal>,
+}
+
+/// Which blocks of the chain are explained.
+struct Explained {
+    from: u64,
+    blocks: u64,
 }
 
 impl Stored {
@@ -196,7 +207,12 @@ impl Stored {
         let record = blocks.record(number)?.unwrap_or_default();
         let block = record.block.unwrap_or_default();
         match &block.header {
-            Some(header) => Ok(Self { header: header.clone(), private_writes: record.private_writes, block }),
+            Some(header) => Ok(Self {
+                header: header.clone(),
+                private_writes: record.private_writes,
+                refusals: record.refusals,
+                block,
+            }),
             None => Err(contradiction(folder, number, "it has no header")),
         }
     }
@@ -212,16 +228,27 @@ impl Stored {
 
     /// What this block changes, by its stored codes. It has to follow `tip` and to give
     /// the commit hash that is stored with it.
-    fn replay(&self, store: &Arc<dyn Store>, tip: &Tip, folder: &Path) -> Result<Batch, LedgerError> {
+    fn replay(
+        &self,
+        store: &Arc<dyn Store>,
+        tip: &Tip,
+        explained: &Explained,
+        folder: &Path,
+    ) -> Result<Batch, LedgerError> {
         let number = self.header.number;
         if self.header.previous_hash != tip.block_hash {
             return Err(contradiction(folder, number, "its previous hash is not the hash of the block before"));
         }
-        let codes = self.codes().ok_or_else(|| contradiction(folder, number, "not every transaction has a code"))?;
-        let entries = contents::open_entries(&self.block, &codes);
+        let codes = contents::codes(&self.block)
+            .ok_or_else(|| contradiction(folder, number, "not every transaction has a code"))?;
+        let is_explained = number >= explained.from;
+        let entries = match is_explained {
+            true => contents::open_entries_with_losers(&self.block, &codes),
+            false => contents::open_entries(&self.block, &codes),
+        };
         let view = StateView::new(store.snapshot(), number);
         let before = Committed::load(&view, &entries)?;
-        let updates = decision::replay(number, &entries, &codes, &before)?;
+        let Decision { updates, conflicts } = decision::replay(number, &entries, &codes, &before)?;
         let filter = metadata_slot(&self.block, TRANSACTIONS_FILTER);
         if commit::next_commit_hash(filter, &updates, tip) != block::commit_hash(&self.block) {
             return Err(contradiction(folder, number, "applying it again gives another commit hash"));
@@ -232,14 +259,12 @@ impl Stored {
             updates: &updates,
             private_writes: &self.private_writes,
             new_tx_ids: decision::new_tx_ids(&entries, &codes, &before),
+            explanations: match is_explained {
+                true => explanation::of_block(&codes, &self.refusals, conflicts),
+                false => BlockExplanations::default(),
+            },
+            explained_blocks: explained.blocks,
         }))
-    }
-
-    fn codes(&self) -> Option<Vec<TxValidationCode>> {
-        let filter = metadata_slot(&self.block, TRANSACTIONS_FILTER);
-        let entries = self.block.data.as_ref().map_or(0, |data| data.data.len());
-        let codes = filter.iter().map(|code| TxValidationCode::try_from(i32::from(*code)).ok());
-        codes.collect::<Option<Vec<_>>>().filter(|codes| codes.len() == entries)
     }
 }
 

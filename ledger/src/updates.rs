@@ -87,10 +87,7 @@ impl Updates {
         committed: &Committed<'_>,
     ) -> Result<(), StoreError> {
         for ((namespace, collection, key), change) in changes_of(read_write_set) {
-            let space = match collection.is_empty() {
-                true => Space::Public(namespace),
-                false => Space::Hashed(namespace, collection),
-            };
+            let space = space_of(namespace, collection);
             if let Some((value, metadata)) = self.resolve(space, key, change, committed)? {
                 let update = Update { value, metadata, version };
                 self.insert(space, Bytes::copy_from_slice(key), update);
@@ -265,6 +262,22 @@ fn changes_of(read_write_set: &ReadWriteSet) -> BTreeMap<Place<'_>, Change<'_>> 
         }
     }
     changes
+}
+
+/// The keys whose values a transaction sets or deletes, and whether it deletes them.
+pub(crate) fn written_values(read_write_set: &ReadWriteSet) -> Vec<(Space<'_>, &[u8], bool)> {
+    let changes = changes_of(read_write_set).into_iter();
+    let of_values = changes.filter(|(_, change)| change.deletes() || change.value.is_some());
+    of_values
+        .map(|((namespace, collection, key), change)| (space_of(namespace, collection), key, change.deletes()))
+        .collect()
+}
+
+fn space_of<'a>(namespace: &'a str, collection: &'a str) -> Space<'a> {
+    match collection.is_empty() {
+        true => Space::Public(namespace),
+        false => Space::Hashed(namespace, collection),
+    }
 }
 
 /// Whether a hashed write deletes. A purge is a delete only if it says so, too.

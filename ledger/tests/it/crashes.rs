@@ -43,7 +43,7 @@ fn next_of(previous: &mut Block, number: u64) -> CheckedBlock {
 
 fn options(files: &MemoryFiles, stores: &MemoryStores) -> Options {
     let blocks = Settings { encoding: Encoding::Plain, segment_bytes_max: 3_000, known_height: 0 };
-    Options { files: Arc::new(files.clone()), stores: Arc::new(stores.clone()), blocks }
+    Options { files: Arc::new(files.clone()), stores: Arc::new(stores.clone()), blocks, ..Options::in_memory() }
 }
 
 /// All that a reader can see.
