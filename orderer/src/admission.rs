@@ -8,6 +8,7 @@
 //! Sources: Fabric `orderer/common/{broadcast,msgprocessor,multichannel}`.
 
 use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -76,19 +77,21 @@ impl Refused {
     }
 }
 
-/// Judges envelopes on all cores, in their order. `None` stands for bytes that are no envelope.
+/// Judges envelopes on all cores; the verdicts in their order. None at all if a check broke.
 pub(crate) async fn judge_all(channels: Arc<Channels>, envelopes: Vec<Candidate>) -> Vec<Judged> {
     let (judged, verdicts) = oneshot::channel();
     let now = SystemTime::now();
     rayon::spawn(move || {
-        let verdicts = match envelopes.len() {
+        let judge_all = || match envelopes.len() {
             1 => envelopes.into_iter().map(|envelope| envelope.judge(&channels, now)).collect(),
             _ => envelopes.into_par_iter().map(|envelope| envelope.judge(&channels, now)).collect(),
         };
-        // The stream may have ended meanwhile.
-        let _ = judged.send(verdicts);
+        // A panic here would end the process; so it ends the stream, and nothing is ordered.
+        if let Ok(verdicts) = catch_unwind(AssertUnwindSafe(judge_all)) {
+            // The stream may have ended meanwhile.
+            let _ = judged.send(verdicts);
+        }
     });
-    // Nothing comes only if a check panicked; the stream then ends with nothing ordered.
     verdicts.await.unwrap_or_default()
 }
 

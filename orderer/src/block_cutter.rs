@@ -64,11 +64,6 @@ impl<T> BlockCutter<T> {
         self.limits = limits;
     }
 
-    /// How many messages wait for others.
-    pub fn pending_count(&self) -> usize {
-        self.pending.len()
-    }
-
     /// Takes a message of `bytes` (payload and signature together) and returns the batches
     /// that it completes: none, one or two.
     pub fn push(&mut self, message: T, bytes: usize, now: Instant) -> Vec<Cut<T>> {
@@ -318,7 +313,7 @@ mod tests {
         let mut cutter = BlockCutter::new(limits(10, 100), Cutting::Timeout);
         cutter.push('a', 1, start);
         cutter.set_limits(limits(2, 100));
-        assert_eq!(cutter.pending_count(), 1);
+        assert_eq!(cutter.pending, ['a']);
         assert_eq!(cutter.push('b', 1, start).len(), 1);
         assert_eq!(cutter.cut(start), None);
     }

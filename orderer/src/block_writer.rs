@@ -152,3 +152,93 @@ fn raft_index(block: &Block) -> Result<u64, DecodeError> {
     let consenter_metadata = Metadata::decode(value.consenter_metadata)?;
     Ok(etcdraft::BlockMetadata::decode(consenter_metadata.value)?.raft_index)
 }
+
+#[cfg(test)]
+mod tests {
+    use ripstop_msp::authority::{AuthorityKind, CertificateAuthority};
+    use ripstop_msp::{KeyKind, Role};
+    use ripstop_proto::common::{ChannelHeader, Envelope, Header, HeaderType, Payload};
+
+    use super::*;
+
+    const NONCE: [u8; NONCE_BYTES] = [5; NONCE_BYTES];
+
+    fn signer() -> SigningIdentity {
+        let authority = CertificateAuthority::new("example.com", AuthorityKind::Identity).unwrap();
+        let issued = authority.issue_identity("orderer", Role::Orderer, KeyKind::Ed25519).unwrap();
+        SigningIdentity::from_pem("OrdererMSP", issued.certificate_pem, issued.key_pem).unwrap()
+    }
+
+    fn genesis() -> Block {
+        Block { header: Some(BlockHeader::default()), ..Block::default() }
+    }
+
+    fn envelopes(text: &str) -> Vec<Bytes> {
+        vec![Bytes::copy_from_slice(text.as_bytes())]
+    }
+
+    fn config_envelope() -> Vec<Bytes> {
+        let channel_header = ChannelHeader { r#type: HeaderType::Config.into(), ..ChannelHeader::default() };
+        let header = Header { channel_header: channel_header.encode_to_vec().into(), ..Header::default() };
+        let payload = Payload { header: Some(header), data: Bytes::new() };
+        vec![Envelope { payload: payload.encode_to_vec().into(), signature: Bytes::new() }.encode_to_vec().into()]
+    }
+
+    #[test]
+    fn numbers_and_hashes_follow_from_the_batches_alone() {
+        let (one, other) = (signer(), signer());
+        let chain = |signer: &SigningIdentity, nonce| {
+            let mut writer = BlockWriter::after(&genesis(), vec![1, 2, 3]).unwrap();
+            let batches = [(2, "a"), (5, "b"), (6, "c")];
+            batches.map(|(index, text)| writer.write(index, envelopes(text), signer, nonce).unwrap().unwrap().header)
+        };
+        let headers = chain(&one, NONCE);
+        assert_eq!(headers, chain(&other, [6; NONCE_BYTES]));
+        assert_eq!(headers.map(|header| header.unwrap().number), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_batch_that_is_in_the_last_block_is_not_written_again() {
+        let signer = signer();
+        let mut writer = BlockWriter::after(&genesis(), vec![1]).unwrap();
+        let first = writer.write(7, envelopes("a"), &signer, NONCE).unwrap().unwrap();
+        let mut writer = BlockWriter::after(&first, vec![1]).unwrap();
+        assert_eq!(writer.raft_index(), 7);
+        assert_eq!(writer.write(7, envelopes("a"), &signer, NONCE).unwrap(), None);
+        let second = writer.write(9, envelopes("b"), &signer, NONCE).unwrap().unwrap();
+        let header = second.header.unwrap();
+        assert_eq!(
+            (header.number, header.previous_hash),
+            (2, block::header_hash(&first.header.unwrap()).to_vec().into())
+        );
+    }
+
+    #[test]
+    fn the_metadata_has_fabric_bytes() {
+        let signer = signer();
+        let mut writer = BlockWriter::after(&genesis(), vec![1, 2, 3]).unwrap();
+        let written = writer.write(300, envelopes("a"), &signer, NONCE).unwrap().unwrap();
+        let metadata = Metadata::decode(block::metadata_slot(&written, block::SIGNATURES)).unwrap();
+        // last_config {} | consenter_metadata: Metadata{ value: ids 1 2 3, next 4, raft index 300 }
+        assert_eq!(hex::encode(&metadata.value), "0a00120c0a0a0a03010203100418ac02");
+        assert_eq!(block::metadata_slot(&written, block::LAST_CONFIG), b"");
+        let [signature] = metadata.signatures.as_slice() else { panic!("one signature") };
+        let header = SignatureHeader::decode(signature.signature_header.clone()).unwrap();
+        assert_eq!((&header.creator, header.nonce.as_ref()), (signer.serialized(), NONCE.as_slice()));
+        let signed =
+            block::signing_input(&metadata.value, &signature.signature_header, written.header.as_ref().unwrap());
+        let certificate = ripstop_msp::Certificate::from_pem(signer.certificate_pem().as_bytes()).unwrap();
+        certificate.public_key().verify(&signed, &signature.signature).unwrap();
+    }
+
+    #[test]
+    fn a_config_block_names_itself_and_the_blocks_after_it_name_it() {
+        let signer = signer();
+        let mut writer = BlockWriter::after(&genesis(), vec![1]).unwrap();
+        let batches = [envelopes("a"), config_envelope(), envelopes("b")];
+        let blocks = [1, 2, 3]
+            .map(|index| writer.write(index, batches[index as usize - 1].clone(), &signer, NONCE).unwrap().unwrap());
+        assert_eq!(blocks.each_ref().map(|block| block::last_config_index(block).unwrap()), [0, 2, 2]);
+        assert_eq!(block::metadata_slot(&blocks[2], block::LAST_CONFIG), b"\x0a\x02\x08\x02");
+    }
+}

@@ -33,6 +33,9 @@ use crate::raft_segment::SegmentError;
 const RECENT_COUNT_MAX: usize = 64;
 const RECENT_BYTES_MAX: usize = 32 << 20;
 
+/// Bytes of applied entries that the Raft log keeps at least, so that it is not compacted all the time.
+const KEPT_BYTES_MIN: u64 = 1 << 20;
+
 /// What every channel of this orderer shares.
 pub(crate) struct Node {
     pub(crate) signer: Arc<SigningIdentity>,
@@ -64,6 +67,15 @@ pub enum ChannelError {
          folder and join it anew as another consenter", folder = folder.display()
     )]
     LogMissing {
+        /// The channel's folder.
+        folder: PathBuf,
+    },
+    /// The channel has a Raft log that was in use, but no blocks.
+    #[error(
+        "{folder} has a Raft log that was in use, but no blocks: they were lost. Restore them from a copy, or remove the \
+         channel's folder and join it anew as another consenter", folder = folder.display()
+    )]
+    BlocksMissing {
         /// The channel's folder.
         folder: PathBuf,
     },
@@ -117,9 +129,15 @@ impl Channel {
     /// Opens a channel and starts its chain; `None` when it was never joined completely.
     pub(crate) fn open(folder: &Path, node: &Node) -> Result<Option<Self>, ChannelError> {
         let store = BlockStore::open(Arc::new(DiskFiles), folder.join("blocks"))?;
-        match store.height() {
-            0 => Ok(None),
-            _ => Self::start(folder, store, node).map(Some),
+        if store.height() > 0 {
+            return Self::start(folder, store, node).map(Some);
+        }
+        // A consenter's first word comes after the genesis block.
+        match open_log(folder)? {
+            Some((_, recovered)) if recovered.hard_state != Default::default() => {
+                Err(ChannelError::BlocksMissing { folder: folder.to_owned() })
+            }
+            _ => Ok(None),
         }
     }
 
@@ -132,8 +150,7 @@ impl Channel {
         let part = Part::of(&config, node)?;
         let writer = BlockWriter::after(&last, part.consenter_ids.clone())?;
         let (log, recovered) =
-            RaftLog::open(Arc::new(DiskFiles), &folder.join("raft"), raft_log::SEGMENT_BYTES, rand::random())?
-                .ok_or_else(|| ChannelError::LogMissing { folder: folder.to_owned() })?;
+            open_log(folder)?.ok_or_else(|| ChannelError::LogMissing { folder: folder.to_owned() })?;
         say_found(config.channel_id(), store.height(), &recovered);
         let consenter = Consenter::new(part.settings(writer.raft_index(), node.cutting), recovered)?;
 
@@ -191,6 +208,10 @@ impl Channel {
     pub(crate) fn recent_block(&self, number: u64) -> Option<Arc<Block>> {
         self.recent.get(number)
     }
+}
+
+fn open_log(folder: &Path) -> Result<Option<(RaftLog, Recovered)>, SegmentError> {
+    RaftLog::open(Arc::new(DiskFiles), &folder.join("raft"), raft_log::SEGMENT_BYTES, rand::random())
 }
 
 fn say_found(channel_id: &str, height: u64, recovered: &Recovered) {
@@ -251,7 +272,7 @@ impl Part {
             election_ticks: options.election_tick as usize,
             heartbeat_ticks: options.heartbeat_tick as usize,
             uncommitted_bytes_max: 4 * self.absolute_bytes_max,
-            kept_bytes: u64::from(options.snapshot_interval_bytes),
+            kept_bytes: u64::from(options.snapshot_interval_bytes).max(KEPT_BYTES_MIN),
             applied_index,
             seed: rand::random(),
         };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use ripstop_channel::{ChannelConfig, ConfigError};
+use ripstop_ledger::files::{DiskFiles, Files};
 use ripstop_proto::block;
 use ripstop_proto::common::Block;
 
@@ -43,14 +44,14 @@ impl Channels {
     /// Opens every channel that was joined.
     pub(crate) fn open(folder: PathBuf, node: Node) -> Result<Self, ChannelError> {
         let mut joined = BTreeMap::new();
-        std::fs::create_dir_all(&folder).map_err(|cause| system("cannot create", &folder, cause))?;
+        DiskFiles.create_folder(&folder)?;
         for channel_id in folders_in(&folder)? {
             let path = folder.join(&channel_id);
             match Channel::open(&path, &node)? {
                 Some(channel) => _ = joined.insert(channel_id, Arc::new(channel)),
                 None => {
                     tracing::warn!(channel_id, "removing what is left of an unfinished join: join the channel again");
-                    std::fs::remove_dir_all(&path).map_err(|cause| system("cannot remove", &path, cause))?;
+                    remove_unfinished(&path)?;
                 }
             }
         }
@@ -75,12 +76,12 @@ impl Channels {
             return Err(JoinError::Exists);
         }
         let path = self.folder.join(&channel_id);
-        let channel = Channel::create(&path, genesis, &self.node).map(Arc::new);
-        if channel.is_err() && path.exists() {
-            // Without its genesis block the folder is no channel; a later start would remove it, too.
-            let _ = std::fs::remove_dir_all(&path);
-        }
-        let channel = channel?;
+        remove_unfinished(&path)?;
+        let channel = Channel::create(&path, genesis, &self.node).map(Arc::new).inspect_err(|_| {
+            if let Err(error) = remove_unfinished(&path) {
+                tracing::warn!(channel_id, %error, "cannot remove what is left of an unfinished join");
+            }
+        })?;
         self.joined.write().insert(channel_id.clone(), Arc::clone(&channel));
         tracing::info!(channel_id, "joined the channel");
         Ok((channel_id, channel))
@@ -122,6 +123,14 @@ fn checked_genesis(genesis: &Block) -> Result<String, JoinError> {
         return Err(JoinError::Block(reason));
     }
     Ok(config.channel_id().to_owned())
+}
+
+/// Removes the folder of a channel that was not joined, if there is one.
+fn remove_unfinished(path: &Path) -> Result<(), ChannelError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(system("cannot remove", path, error)),
+        _ => Ok(()),
+    }
 }
 
 fn folders_in(folder: &Path) -> Result<Vec<String>, ChannelError> {

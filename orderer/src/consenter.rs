@@ -234,11 +234,6 @@ impl<R> Consenter<R> {
         self.cutter.deadline(self.is_idle()).filter(|_| self.cut.is_empty())
     }
 
-    /// Whether envelopes should be brought now; otherwise they had only to wait here.
-    pub fn has_room(&self) -> bool {
-        self.cut.is_empty()
-    }
-
     /// The ids of the channel's consenters.
     pub fn members(&self) -> &[u64] {
         self.raft.members()

@@ -12,8 +12,11 @@ use ripstop_msp::material::{self, MemberFolder, Node, Organization, Organization
 use ripstop_msp::{KeyKind, Msp, Role, SigningIdentity};
 use ripstop_node::transport::{ClientIdentity, Dialer};
 use ripstop_orderer::{Orderer, OrdererSettings};
-use ripstop_proto::common::{Block, ChannelHeader, Envelope, Header, HeaderType, Payload, SignatureHeader};
-use ripstop_proto::envelope;
+use ripstop_proto::common::{
+    Block, ChannelHeader, ConfigEnvelope, Envelope, Header, HeaderType, Payload, SignatureHeader,
+};
+use ripstop_proto::orderer::{ConsensusType, consensus_type};
+use ripstop_proto::{block, envelope};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -192,4 +195,22 @@ pub(crate) fn payload(signer: &SigningIdentity, channel_id: &str, kind: HeaderTy
         signature_header: signature_header.encode_to_vec().into(),
     };
     Payload { header: Some(header), data: Bytes::copy_from_slice(content) }.encode_to_vec().into()
+}
+
+/// Puts the channel of a genesis block into maintenance.
+pub(crate) fn set_maintenance(genesis: &mut Block) {
+    let entry = &mut genesis.data.as_mut().unwrap().data[0];
+    let mut envelope = Envelope::decode(entry.clone()).unwrap();
+    let mut payload = Payload::decode(envelope.payload.clone()).unwrap();
+    let mut config = ConfigEnvelope::decode(payload.data.clone()).unwrap();
+    let channel = config.config.as_mut().unwrap().channel_group.as_mut().unwrap();
+    let value = channel.groups.get_mut("Orderer").unwrap().values.get_mut("ConsensusType").unwrap();
+    let mut consensus = ConsensusType::decode(value.value.clone()).unwrap();
+    consensus.set_state(consensus_type::State::Maintenance);
+    value.value = consensus.encode_to_vec().into();
+    payload.data = config.encode_to_vec().into();
+    envelope.payload = payload.encode_to_vec().into();
+    *entry = envelope.encode_to_vec().into();
+    let data_hash = block::data_hash(&genesis.data.as_ref().unwrap().data);
+    genesis.header.as_mut().unwrap().data_hash = data_hash.to_vec().into();
 }

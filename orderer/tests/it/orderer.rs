@@ -1,12 +1,13 @@
 //! A real orderer: envelopes over TLS in, blocks out, also after a restart.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use prost::Message;
 use ripstop_channel::ChannelConfig;
-use ripstop_msp::{KeyKind, SigningIdentity};
+use ripstop_msp::authority::{AuthorityKind, CertificateAuthority};
+use ripstop_msp::{KeyKind, Role, SigningIdentity};
 use ripstop_proto::block;
 use ripstop_proto::common::{Block, Envelope, HeaderType, Metadata, OrdererBlockMetadata, Status};
 use ripstop_proto::etcdraft::BlockMetadata;
@@ -19,7 +20,7 @@ use ripstop_proto::ripstop::v1::ordering_client::OrderingClient;
 use ripstop_proto::ripstop::v1::{SubmitItem, SubmitOutcome, SubmitRequest};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::material::{ABSOLUTE_BYTES_MAX, CHANNEL, MESSAGE_COUNT_MAX, Material, Running, payload, signed};
+use crate::material::{self, ABSOLUTE_BYTES_MAX, CHANNEL, MESSAGE_COUNT_MAX, Material, Running, payload, signed};
 use crate::participation::join;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -213,11 +214,8 @@ async fn what_may_not_be_ordered_is_refused_with_fabric_statuses_and_ends_the_st
     let of_kind = |kind| signed(&user, CHANNEL, kind, b"content");
     let transaction_payload = payload(&user, CHANNEL, HeaderType::EndorserTransaction, b"content");
     let large = transaction(&user, &"x".repeat(ABSOLUTE_BYTES_MAX as usize));
-    let authority = ripstop_msp::authority::CertificateAuthority::new(
-        "org1.example.com",
-        ripstop_msp::authority::AuthorityKind::Identity,
-    );
-    let issued = authority.unwrap().issue_identity("User1", ripstop_msp::Role::Client, KeyKind::P256).unwrap();
+    let authority = CertificateAuthority::new("org1.example.com", AuthorityKind::Identity);
+    let issued = authority.unwrap().issue_identity("User1", Role::Client, KeyKind::P256).unwrap();
     let stranger = SigningIdentity::from_pem("Org1MSP", issued.certificate_pem, issued.key_pem).unwrap();
     let envelope = |payload: &Bytes, signature: &[u8]| Envelope {
         payload: payload.clone(),
@@ -251,13 +249,58 @@ async fn what_may_not_be_ordered_is_refused_with_fabric_statuses_and_ends_the_st
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_expired_identity_is_refused_before_its_signature_is_looked_at() {
+    let material = Material::new();
+    let running = Running::start(&material).await;
+    join(&running, &material, &material.genesis(CHANNEL)).await;
+    let authority = CertificateAuthority::load(material.peers.authority(AuthorityKind::Identity)).unwrap();
+    let now = SystemTime::now();
+    let validity = now - Duration::from_secs(120)..now - Duration::from_secs(60);
+    let issued = authority.issue_identity_for("User2", Role::Client, KeyKind::P256, validity).unwrap();
+    let expired = SigningIdentity::from_pem("Org1MSP", issued.certificate_pem, issued.key_pem).unwrap();
+    let Envelope { payload, .. } = transaction(&expired, "x");
+    for signature in [expired.sign(&payload).unwrap(), b"no signature".to_vec()] {
+        let envelope = Envelope { payload: payload.clone(), signature: signature.into() };
+        let answers = broadcast(&running, &material, vec![envelope]).await;
+        assert_eq!(
+            (answers[0].status(), answers[0].info.as_str()),
+            (Status::BadRequest, "broadcast client identity expired")
+        );
+    }
+    let oldest = position(Position::Oldest(SeekOldest {}));
+    let seek = SeekInfo { start: oldest, stop: oldest, ..SeekInfo::default() }.encode_to_vec();
+    let request = signed(&expired, CHANNEL, HeaderType::DeliverSeekInfo, &seek);
+    let mut client = AtomicBroadcastClient::new(running.connect(&material).await);
+    let answers: Vec<_> = client.deliver(stream::iter([request])).await.unwrap().into_inner().collect().await;
+    let [Ok(answer)] = answers.as_slice() else { panic!("{answers:?}") };
+    assert_eq!(answer.r#type, Some(deliver_response::Type::Status(Status::Forbidden.into())));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_maintenance_nothing_normal_is_ordered_and_blocks_go_to_orderers_only() {
+    let material = Material::new();
+    let running = Running::start(&material).await;
+    let mut genesis = material.genesis(CHANNEL);
+    material::set_maintenance(&mut genesis);
+    join(&running, &material, &genesis).await;
+    let answers = broadcast(&running, &material, vec![transaction(&material.user(), "x")]).await;
+    let expected = (Status::ServiceUnavailable, "normal transactions are rejected: maintenance mode");
+    assert_eq!((answers[0].status(), answers[0].info.as_str()), expected);
+    let newest = position(Position::Newest(SeekNewest {}));
+    let seek = SeekInfo { start: newest, stop: newest, ..SeekInfo::default() };
+    assert_eq!(deliver(&running, &material, seek).await, (vec![], Status::Forbidden));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn with_cutting_by_timeout_a_lone_envelope_waits_and_a_full_batch_does_not() {
     let material = Material::new();
     let user = material.user();
     let running = Running::start_with(&material, r#"cutting = "timeout""#).await;
     let mut profile = material.profile(CHANNEL);
     profile.batch_timeout = Duration::from_secs(3600);
-    let genesis = ripstop_channel::genesis::block(&profile, [7; 24], std::time::SystemTime::now()).unwrap();
+    let genesis = ripstop_channel::genesis::block(&profile, [7; 24], SystemTime::now()).unwrap();
     join(&running, &material, &genesis).await;
     let envelopes: Vec<Envelope> = (0..6).map(|number| transaction(&user, &format!("{number}"))).collect();
     let answers = broadcast(&running, &material, envelopes.clone()).await;
@@ -275,11 +318,8 @@ async fn blocks_go_to_readers_only() {
     let material = Material::new();
     let running = Running::start(&material).await;
     join(&running, &material, &material.genesis(CHANNEL)).await;
-    let authority = ripstop_msp::authority::CertificateAuthority::new(
-        "evil.example.com",
-        ripstop_msp::authority::AuthorityKind::Identity,
-    );
-    let issued = authority.unwrap().issue_identity("User1", ripstop_msp::Role::Client, KeyKind::P256).unwrap();
+    let authority = CertificateAuthority::new("evil.example.com", AuthorityKind::Identity);
+    let issued = authority.unwrap().issue_identity("User1", Role::Client, KeyKind::P256).unwrap();
     let stranger = SigningIdentity::from_pem("Org1MSP", issued.certificate_pem, issued.key_pem).unwrap();
     let oldest = position(Position::Oldest(SeekOldest {}));
     let seek = SeekInfo { start: oldest, stop: oldest, ..SeekInfo::default() }.encode_to_vec();

@@ -239,6 +239,19 @@ async fn a_channel_whose_raft_log_is_lost_is_not_opened() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_channel_whose_blocks_are_lost_is_not_taken_for_an_unfinished_join() {
+    let material = Material::new();
+    let running = Running::start(&material).await;
+    join(&running, &material, &material.genesis(CHANNEL)).await;
+    running.stop().await;
+    let folder = material.data_folder().join("channels").join(CHANNEL);
+    std::fs::remove_dir_all(folder.join("blocks")).unwrap();
+    let error = ripstop_orderer::Orderer::start(material.settings("")).await.err().unwrap().to_string();
+    assert!(error.contains("has a Raft log that was in use, but no blocks"), "{error}");
+    assert!(folder.join("raft").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn operations_tell_fabric_metrics() {
     let material = Material::new();
     let running = Running::start(&material).await;
