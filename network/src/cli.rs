@@ -67,9 +67,34 @@ pub(crate) enum Network {
     Status(Json),
     /// Stop the network; its folder stays and `up` resumes it.
     Down(Json),
+    /// Stop the network and delete its folder.
+    Reset(Json),
+    /// What a node or a contract printed.
+    Logs {
+        /// Node or contract, by its name or the beginning of it.
+        name: String,
+        /// Go on with what it prints from now on, until Ctrl-C.
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// End a node or contract and let it write everything first.
+    Stop(One),
+    /// End a node or contract at once, as a crash would (SIGKILL).
+    Kill(One),
+    /// Start a node or contract again.
+    Start(One),
     /// Be the parent of the network's processes.
     #[command(hide = true)]
     Supervise,
+}
+
+/// One node or contract of the network.
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// Node or contract, by its name or the beginning of it.
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 /// Options of `network up`; they count when the network is made, and must not differ later.

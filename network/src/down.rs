@@ -6,10 +6,11 @@ use anyhow::bail;
 use serde_json::json;
 
 use crate::folder::Folder;
-use crate::processes::Processes;
+use crate::output::say;
+use crate::processes::{Process, Processes};
 
 /// The supervisor ends its processes within 10 s.
-const TIMEOUT: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(20);
 
 /// Stops the network in `folder`, and waits until it has ended.
@@ -18,36 +19,49 @@ pub(crate) async fn down(folder: &Folder, json: bool) -> anyhow::Result<()> {
     folder.topology()?;
     let stopped = stop(folder).await?;
     if json {
-        println!("{}", json!({ "stopped": stopped }));
-    } else if stopped {
-        println!("stopped; the folder {} stays, `ripstop network up` resumes it", folder.path().display());
-    } else {
-        println!("nothing runs for {}", folder.path().display());
+        return say(&json!({ "stopped": stopped }));
     }
-    Ok(())
+    let path = folder.path().display();
+    say(&if stopped {
+        format!("stopped; the folder {path} stays, `ripstop network up` resumes it")
+    } else {
+        format!("nothing runs for {path}")
+    })
 }
 
 /// Stops everything that runs for `folder`; says whether anything did.
 pub(crate) async fn stop(folder: &Folder) -> anyhow::Result<bool> {
     let Some(processes) = Processes::read(&folder.processes_file())? else { return Ok(false) };
-    // A supervisor that was killed leaves processes that end by themselves, soon.
     let mut running: Vec<_> = processes.supervised.iter().map(|supervised| &supervised.process).collect();
     running.push(&processes.supervisor);
     running.retain(|process| process.is_alive());
     let any = !running.is_empty();
+    // A supervisor that was killed leaves processes that end by themselves, soon.
     if !processes.supervisor.terminate() {
         running.iter().for_each(|process| {
             process.terminate();
         });
     }
-    let deadline = Instant::now() + TIMEOUT;
-    while running.iter().any(|process| process.is_alive()) {
+    if !have_ended(&running, TIMEOUT).await {
+        // Nothing else ends a process that is suspended.
+        running.iter().for_each(|process| {
+            process.kill();
+        });
+        if !have_ended(&running, TIMEOUT).await {
+            let pids: Vec<u32> = running.iter().filter(|it| it.is_alive()).map(|it| it.pid).collect();
+            bail!("processes {pids:?} did not end within {} s of being killed", TIMEOUT.as_secs());
+        }
+    }
+    Ok(any)
+}
+
+async fn have_ended(processes: &[&Process], within: Duration) -> bool {
+    let deadline = Instant::now() + within;
+    while processes.iter().any(|process| process.is_alive()) {
         if Instant::now() > deadline {
-            let pids: Vec<u32> =
-                running.iter().filter(|process| process.is_alive()).map(|process| process.pid).collect();
-            bail!("processes {pids:?} did not end within {} s; end them with `kill -9`", TIMEOUT.as_secs());
+            return false;
         }
         tokio::time::sleep(POLL).await;
     }
-    Ok(any)
+    true
 }

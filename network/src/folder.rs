@@ -3,12 +3,14 @@
 //! ```text
 //! DIR/network.json               what the network consists of; written last when it is made
 //! DIR/processes.json             what the supervisor runs; written by it
+//! DIR/start.json                 what the supervisor is asked to start again; written by commands
 //! DIR/organizations/…            certificates and keys, laid out as cryptogen does
 //! DIR/channel-artifacts/CH.block the genesis block
 //! DIR/nodes/NAME/config.toml     a node's configuration; its data beside it
 //! DIR/logs/NAME.log              what a process prints
 //! ```
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -16,10 +18,13 @@ use ripstop_msp::material::{OrganizationFolders, OrganizationKind};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::output::progress;
 use crate::topology::{ORDERER_DOMAIN, Organization, Topology};
 
 /// Marks a folder as ours from the first moment on.
 const MARK: &str = ".ripstop-network";
+/// What the network consists of.
+const TOPOLOGY: &str = "network.json";
 
 /// The folder of one network; the path is absolute.
 #[derive(Debug, Clone)]
@@ -56,10 +61,10 @@ impl Folder {
         if !self.path.is_dir() {
             bail!("{} is a file: name a folder with --dir", self.path.display());
         }
-        if self.path.join("network.json").exists() {
+        if self.path.join(TOPOLOGY).exists() {
             return Ok(Found::Network(Box::new(self.topology()?)));
         }
-        if self.path.join(MARK).exists() {
+        if self.is_ours() {
             return Ok(Found::Unfinished);
         }
         let mut entries =
@@ -70,6 +75,11 @@ impl Folder {
         Ok(Found::Empty)
     }
 
+    /// Whether the folder is marked as ours.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.path.join(MARK).exists()
+    }
+
     /// Makes the folder and marks it as ours.
     pub(crate) fn create(&self) -> anyhow::Result<()> {
         std::fs::create_dir_all(&self.path)
@@ -78,18 +88,66 @@ impl Folder {
             .with_context(|| format!("cannot write into {}", self.path.display()))
     }
 
-    /// Removes an unfinished attempt, and nothing else.
+    /// Removes the folder if it is marked as ours. The mark goes last, so that what is left of
+    /// an interrupted removal is still known to be ours.
     pub(crate) fn clear(&self) -> anyhow::Result<()> {
-        if self.path.join(MARK).exists() {
-            std::fs::remove_dir_all(&self.path)
-                .with_context(|| format!("cannot remove the unfinished {}", self.path.display()))?;
+        if !self.is_ours() {
+            return Ok(());
+        }
+        self.remove_all().with_context(|| format!("cannot remove {}", self.path.display()))
+    }
+
+    /// Removes what is in the folder, if it is marked as ours, but neither mark nor folder.
+    pub(crate) fn clear_content(&self) -> anyhow::Result<()> {
+        if !self.is_ours() {
+            return Ok(());
+        }
+        self.remove_content().with_context(|| format!("cannot remove what is in {}", self.path.display()))
+    }
+
+    fn remove_all(&self) -> std::io::Result<()> {
+        self.remove_content()?;
+        std::fs::remove_file(self.path.join(MARK))?;
+        // The folder may be named by a link, which stays.
+        std::fs::remove_dir(self.path.canonicalize()?)
+    }
+
+    fn remove_content(&self) -> std::io::Result<()> {
+        let path = &self.path;
+        match std::fs::remove_file(path.join(TOPOLOGY)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        for entry in std::fs::read_dir(path)? {
+            let entry = entry?;
+            if entry.file_name() == MARK {
+                continue;
+            }
+            if entry.file_type()?.is_dir() {
+                std::fs::remove_dir_all(entry.path())?;
+            } else {
+                std::fs::remove_file(entry.path())?;
+            }
         }
         Ok(())
     }
 
+    /// Holds back other commands that change what runs, until the returned file is dropped.
+    pub(crate) fn lock(&self) -> anyhow::Result<File> {
+        let cannot = || format!("cannot lock {}", self.path.display());
+        let folder = File::open(&self.path).with_context(cannot)?;
+        match folder.try_lock() {
+            Ok(()) => return Ok(folder),
+            Err(TryLockError::WouldBlock) => progress(&"waiting for another ripstop command in this folder"),
+            Err(TryLockError::Error(error)) => return Err(error).with_context(cannot),
+        }
+        folder.lock().with_context(cannot)?;
+        Ok(folder)
+    }
+
     /// The network this folder holds.
     pub(crate) fn topology(&self) -> anyhow::Result<Topology> {
-        let path = self.path.join("network.json");
+        let path = self.path.join(TOPOLOGY);
         read_json(&path)?.with_context(|| {
             format!(
                 "there is no network in {}: make one with `ripstop network up`, or name another folder with --dir",
@@ -100,11 +158,15 @@ impl Folder {
 
     /// Writes down what the network consists of; from then on it exists.
     pub(crate) fn write_topology(&self, topology: &Topology) -> anyhow::Result<()> {
-        write_json(&self.path.join("network.json"), topology)
+        write_json(&self.path.join(TOPOLOGY), topology)
     }
 
     pub(crate) fn processes_file(&self) -> PathBuf {
         self.path.join("processes.json")
+    }
+
+    pub(crate) fn start_request(&self) -> PathBuf {
+        self.path.join("start.json")
     }
 
     pub(crate) fn organizations(&self) -> PathBuf {

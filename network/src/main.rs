@@ -10,6 +10,8 @@
 mod cli;
 
 mod folder;
+mod naming;
+mod output;
 mod ports;
 mod topology;
 
@@ -21,15 +23,19 @@ mod processes;
 mod programs;
 mod supervisor;
 
+mod health;
 mod http;
 mod lifecycle;
 mod participation;
 mod session;
 
+mod control;
 mod deploy;
 mod down;
 mod invoke;
+mod logs;
 mod ordered;
+mod reset;
 mod status;
 mod table;
 mod up;
@@ -39,12 +45,14 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Chaincode, Cli, Command, Network};
+use crate::control::End;
 use crate::folder::Folder;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
         Ok(code) => code,
+        Err(error) if output::reader_is_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ripstop: {error:#}");
             programs::exit_code(&error)
@@ -74,6 +82,13 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Network(Network::Up(options)) => up::up(&folder, &target, &options).await?,
         Command::Network(Network::Status(json)) => return status::status(&folder, json.json).await,
         Command::Network(Network::Down(json)) => down::down(&folder, json.json).await?,
+        Command::Network(Network::Reset(json)) => reset::reset(&folder, json.json).await?,
+        Command::Network(Network::Logs { name, follow }) => logs::logs(&folder, &name, follow).await?,
+        Command::Network(Network::Stop(one)) => {
+            control::end(&folder, &one.name, End::Stopped, one.json.json).await?;
+        }
+        Command::Network(Network::Kill(one)) => control::end(&folder, &one.name, End::Killed, one.json.json).await?,
+        Command::Network(Network::Start(one)) => control::start(&folder, &one.name, one.json.json).await?,
         Command::Network(Network::Supervise) => {
             ripstop_node::logging::init();
             supervisor::supervise(&folder).await?;

@@ -56,6 +56,11 @@ impl Process {
         self.signal(Signal::SIGKILL)
     }
 
+    /// Tells a supervisor that there is a request to start something.
+    pub(crate) fn wake(&self) -> bool {
+        self.signal(Signal::SIGUSR1)
+    }
+
     fn signal(&self, signal: Signal) -> bool {
         self.is_alive() && kill(Pid::from_raw(self.pid as i32), signal).is_ok()
     }
@@ -85,9 +90,14 @@ impl Processes {
         write_json(path, self)
     }
 
+    /// What was last noted of the process with this name.
+    pub(crate) fn find(&self, name: &str) -> Option<&Supervised> {
+        self.supervised.iter().find(|supervised| supervised.name == name)
+    }
+
     /// The process that runs under `name`, if it does.
     pub(crate) fn running(&self, name: &str) -> Option<&Process> {
-        let supervised = self.supervised.iter().find(|supervised| supervised.name == name)?;
+        let supervised = self.find(name)?;
         supervised.process.is_alive().then_some(&supervised.process)
     }
 }

@@ -9,6 +9,7 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use crate::folder::Folder;
+use crate::health::is_healthy;
 use crate::http;
 use crate::processes::Processes;
 use crate::table::Table;
@@ -160,11 +161,6 @@ impl Seen {
         let leader = metric(&metrics, "consensus_etcdraft_is_leader", channel) == Some(1.0);
         Self { state: "up", height, leader }
     }
-}
-
-/// Whether a node's operations interface says that it is well.
-pub(crate) async fn is_healthy(operations_port: u16) -> bool {
-    matches!(http::get_local(operations_port, "/healthz").await, Ok((StatusCode::OK, _)))
 }
 
 /// The value of `name{channel="…"}` in Prometheus' text format.

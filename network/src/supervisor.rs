@@ -1,8 +1,9 @@
 //! The small parent of a network's processes.
 //!
-//! It starts each with its log, writes their pids down, notes when one ends, and on a
-//! signal asks them to end, and ends those that do not. A process whose
-//! supervisor is gone ends too, since its standard input closes.
+//! It starts each with its log, writes their pids down and notes when one ends. On SIGUSR1 it
+//! starts again what a command asks for ([`crate::control`]); on SIGTERM it asks all of them
+//! to end, and ends those that do not. A process whose supervisor is gone ends too, since its
+//! standard input closes.
 
 use std::fs::OpenOptions;
 use std::path::PathBuf;
@@ -14,7 +15,8 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
-use crate::folder::Folder;
+use crate::control::StartRequest;
+use crate::folder::{Folder, read_json};
 use crate::processes::{Process, Processes, Supervised};
 use crate::topology::Topology;
 
@@ -23,11 +25,22 @@ pub(crate) const SUPERVISED: &str = "RIPSTOP_SUPERVISED";
 /// After this a process that was asked to end is ended.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// The end of one process.
+type Ended = (Process, std::io::Result<ExitStatus>);
+
 /// How one process is started.
 struct Plan {
     name: String,
     arguments: Vec<PathBuf>,
     environment: Vec<(&'static str, String)>,
+}
+
+/// Everything that runs, and what is known of it.
+struct Supervisor<'a> {
+    folder: &'a Folder,
+    plans: Vec<Plan>,
+    processes: Processes,
+    ends: JoinSet<Ended>,
 }
 
 /// Runs a network's processes until a signal comes.
@@ -37,26 +50,23 @@ pub(crate) async fn supervise(folder: &Folder) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let mut start_request = signal(SignalKind::user_defined1())?;
     let own = Process::of(std::process::id()).context("cannot read this process's own start time")?;
-    let mut processes = Processes { supervisor: own, supervised: Vec::new() };
-    let mut ends = JoinSet::new();
-    for plan in plans(folder, &topology)? {
-        let (process, child) = start(folder, &plan)?;
-        processes.supervised.push(Supervised { name: plan.name.clone(), process, ended: None });
-        ends.spawn(wait(plan.name, child));
-    }
-    let file = folder.processes_file();
-    processes.write(&file)?;
+    let processes = Processes { supervisor: own, supervised: Vec::new() };
+    let plans = plans(folder, &topology)?;
+    let mut supervisor = Supervisor { folder, plans, processes, ends: JoinSet::new() };
+    supervisor.start_all()?;
     loop {
         tokio::select! {
-            Some(ended) = ends.join_next() => note_end(&mut processes, ended?, &file)?,
+            Some(ended) = supervisor.ends.join_next() => supervisor.note_end(ended?)?,
+            _ = start_request.recv() => supervisor.start_requested()?,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             // A closed terminal does not concern a detached network.
             _ = hangup.recv() => {}
         }
     }
-    stop(&mut processes, ends, &file).await
+    supervisor.stop().await
 }
 
 fn plans(folder: &Folder, topology: &Topology) -> anyhow::Result<Vec<Plan>> {
@@ -104,45 +114,84 @@ fn start(folder: &Folder, plan: &Plan) -> anyhow::Result<(Process, Child)> {
     Ok((process, child))
 }
 
-async fn wait(name: String, mut child: Child) -> (String, std::io::Result<ExitStatus>) {
+async fn wait(process: Process, mut child: Child) -> Ended {
     // Kept open: the child ends when this end of its standard input closes.
     let _input = child.stdin.take();
     let status = child.wait().await;
-    (name, status)
+    (process, status)
 }
 
-fn note_end(
-    processes: &mut Processes,
-    (name, status): (String, std::io::Result<ExitStatus>),
-    file: &std::path::Path,
-) -> anyhow::Result<()> {
-    let text = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-    tracing::warn!(process = name, status = text, "a process ended");
-    if let Some(supervised) = processes.supervised.iter_mut().find(|supervised| supervised.name == name) {
-        supervised.ended = Some(text);
+impl Supervisor<'_> {
+    fn start_all(&mut self) -> anyhow::Result<()> {
+        for plan in &self.plans {
+            let (process, child) = start(self.folder, plan)?;
+            self.processes.supervised.push(Supervised {
+                name: plan.name.clone(),
+                process: process.clone(),
+                ended: None,
+            });
+            self.ends.spawn(wait(process, child));
+        }
+        self.write()
     }
-    processes.write(file)
-}
 
-/// Asks the processes to end, waits, and ends those that are still there.
-async fn stop(
-    processes: &mut Processes,
-    mut ends: JoinSet<(String, std::io::Result<ExitStatus>)>,
-    file: &std::path::Path,
-) -> anyhow::Result<()> {
-    for supervised in processes.supervised.iter().filter(|supervised| supervised.ended.is_none()) {
-        supervised.process.terminate();
+    /// Starts what the request names and does not run. A failure is noted, for the command that
+    /// waits for it, and does not concern the other processes.
+    fn start_requested(&mut self) -> anyhow::Result<()> {
+        let request: StartRequest = read_json(&self.folder.start_request())?.unwrap_or_default();
+        for plan in self.plans.iter().filter(|plan| request.names.contains(&plan.name)) {
+            let Some(supervised) = self.processes.supervised.iter_mut().find(|it| it.name == plan.name) else {
+                continue;
+            };
+            if supervised.process.is_alive() {
+                continue;
+            }
+            match start(self.folder, plan) {
+                Ok((process, child)) => {
+                    supervised.process = process.clone();
+                    supervised.ended = None;
+                    self.ends.spawn(wait(process, child));
+                }
+                Err(error) => supervised.ended = Some(format!("cannot be started again: {error:#}")),
+            }
+        }
+        self.write()
     }
-    let deadline = tokio::time::Instant::now() + GRACE;
-    while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, ends.join_next()).await {
-        note_end(processes, ended?, file)?;
+
+    fn note_end(&mut self, (process, status): Ended) -> anyhow::Result<()> {
+        let text = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        // Not found when it was started again before its end was noted.
+        if let Some(supervised) = self.processes.supervised.iter_mut().find(|it| it.process == process) {
+            tracing::warn!(process = supervised.name, status = text, "a process ended");
+            supervised.ended = Some(text);
+        }
+        self.write()
     }
-    for supervised in processes.supervised.iter().filter(|supervised| supervised.ended.is_none()) {
-        tracing::error!(process = supervised.name, grace_s = GRACE.as_secs(), "did not end when asked; ending it now");
-        supervised.process.kill();
+
+    /// Asks the processes to end, waits, and ends those that are still there.
+    async fn stop(&mut self) -> anyhow::Result<()> {
+        for supervised in self.still_there() {
+            supervised.process.terminate();
+        }
+        let deadline = tokio::time::Instant::now() + GRACE;
+        while let Ok(Some(ended)) = tokio::time::timeout_at(deadline, self.ends.join_next()).await {
+            self.note_end(ended?)?;
+        }
+        for supervised in self.still_there() {
+            tracing::error!(process = supervised.name, grace_s = GRACE.as_secs(), "did not end when asked; ending it");
+            supervised.process.kill();
+        }
+        while let Some(ended) = self.ends.join_next().await {
+            self.note_end(ended?)?;
+        }
+        Ok(())
     }
-    while let Some(ended) = ends.join_next().await {
-        note_end(processes, ended?, file)?;
+
+    fn still_there(&self) -> impl Iterator<Item = &Supervised> {
+        self.processes.supervised.iter().filter(|supervised| supervised.ended.is_none())
     }
-    Ok(())
+
+    fn write(&self) -> anyhow::Result<()> {
+        self.processes.write(&self.folder.processes_file())
+    }
 }

@@ -92,6 +92,14 @@ pub(crate) struct Contract {
     pub(crate) port: u16,
 }
 
+/// Something that runs as a process of its own.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member<'a> {
+    pub(crate) name: &'a str,
+    /// Where a node answers questions about itself; contracts do not.
+    pub(crate) operations_port: Option<u16>,
+}
+
 /// How large a network to make.
 #[derive(Debug, Clone)]
 pub(crate) struct Size {
@@ -139,6 +147,15 @@ impl Topology {
         self.organizations
             .iter()
             .flat_map(|organization| organization.peers.iter().map(move |peer| (organization, peer)))
+    }
+
+    /// Everything that runs as a process: orderers, peers, contracts.
+    pub(crate) fn members(&self) -> Vec<Member<'_>> {
+        let node = |name, port| Member { name, operations_port: Some(port) };
+        let orderers = self.orderers.iter().map(|orderer| node(&orderer.name, orderer.operations_port));
+        let peers = self.peers().map(|(_, peer)| node(&peer.name, peer.operations_port));
+        let contracts = self.contracts.iter().map(|contract| Member { name: &contract.name, operations_port: None });
+        orderers.chain(peers).chain(contracts).collect()
     }
 
     /// The organization that `name` means: its MSP id, its domain, or the domain's first part.

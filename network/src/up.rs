@@ -8,43 +8,33 @@ use std::fs::OpenOptions;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
+use nix::sys::statvfs::statvfs;
 
 use crate::cli::{PortPlan, Target, Up};
 use crate::deploy::{self, Wanted};
 use crate::folder::{Folder, Found};
 use crate::lifecycle::Lifecycle;
+use crate::output::progress;
 use crate::participation::Participation;
 use crate::ports::Ports;
 use crate::processes::Processes;
 use crate::session::Session;
-use crate::status::{Status, is_healthy};
+use crate::status::Status;
 use crate::topology::{Batch, Cutting, Identities, Size, Topology, loopback};
-use crate::{down, material, node_config};
+use crate::{control, down, health, material, node_config};
 
-/// Nodes that are not well after this will not be.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
+/// What a node writes before its first transaction, and some blocks.
+const NODE_BYTES_MIN: u64 = 8 << 20;
 
 /// Makes or resumes the network in `folder`.
 pub(crate) async fn up(folder: &Folder, target: &Target, options: &Up) -> anyhow::Result<()> {
-    let topology = match folder.look()? {
-        Found::Network(topology) => resumed(*topology, target, options)?,
-        Found::Unfinished => {
-            folder.clear()?;
-            make(folder, target, options)?
-        }
-        Found::Empty => make(folder, target, options)?,
-    };
-    let processes = Processes::read(&folder.processes_file())?;
-    if !processes.is_some_and(|processes| processes.supervisor.is_alive()) {
-        check_ports(&topology)?;
-        start_supervisor(folder)?;
-    }
+    let (topology, already_up) = start(folder, target, options).await?;
     let brought_up = bring_up(folder, target, &topology).await;
-    if brought_up.is_err() {
+    if brought_up.is_err() && !already_up {
         // What did not come up is not left running half-way.
         down::stop(folder).await?;
     }
@@ -58,6 +48,48 @@ pub(crate) async fn up(folder: &Folder, target: &Target, options: &Up) -> anyhow
         down::stop(folder).await?;
     }
     Ok(())
+}
+
+/// Makes or reads the network, and starts what of it does not run; says whether its supervisor
+/// ran already. Two commands that do this at the same time wait for each other.
+async fn start(folder: &Folder, target: &Target, options: &Up) -> anyhow::Result<(Topology, bool)> {
+    // A file or a folder of somebody else is refused before anything is written.
+    folder.look()?;
+    let is_new = !folder.path().exists();
+    std::fs::create_dir_all(folder.path())
+        .with_context(|| format!("cannot make the folder {}", folder.path().display()))?;
+    let _lock = folder.lock()?;
+    let made = made_or_resumed(folder, target, options);
+    if made.is_err() && is_new {
+        // Succeeds only when nothing was written.
+        let _ = std::fs::remove_dir(folder.path());
+    }
+    let topology = made?;
+    let processes = Processes::read(&folder.processes_file())?;
+    if processes.is_some_and(|processes| processes.supervisor.is_alive()) {
+        let started = control::ask_for(folder, &topology.members()).await?;
+        if !started.is_empty() {
+            progress(&format!("starting {}", started.join(", ")));
+        }
+        return Ok((topology, true));
+    }
+    // What a killed supervisor left ends by itself, but its ports are needed now.
+    down::stop(folder).await?;
+    check_ports(&topology)?;
+    progress(&format!("starting {} processes", topology.members().len()));
+    start_supervisor(folder).await?;
+    Ok((topology, false))
+}
+
+fn made_or_resumed(folder: &Folder, target: &Target, options: &Up) -> anyhow::Result<Topology> {
+    match folder.look()? {
+        Found::Network(topology) => resumed(*topology, target, options),
+        Found::Unfinished => {
+            folder.clear_content()?;
+            make(folder, target, options)
+        }
+        Found::Empty => make(folder, target, options),
+    }
 }
 
 /// The network of an existing folder; options that ask for another one are refused.
@@ -105,6 +137,8 @@ fn make(folder: &Folder, target: &Target, options: &Up) -> anyhow::Result<Topolo
     // Free ports are held while they are given out; the nodes need them now.
     drop(ports);
     check_ports(&topology)?;
+    check_space(folder, &topology)?;
+    progress(&"making certificates and the genesis block");
     folder.create()?;
     material::write(folder, &topology)?;
     node_config::write(folder, &topology)?;
@@ -160,7 +194,26 @@ fn check_ports(topology: &Topology) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_supervisor(folder: &Folder) -> anyhow::Result<()> {
+/// Says before anything is written that there is too little space for it.
+fn check_space(folder: &Folder, topology: &Topology) -> anyhow::Result<()> {
+    let needed = NODE_BYTES_MIN * topology.members().len() as u64;
+    // Where the file system cannot tell, writing will.
+    let Ok(file_system) = statvfs(folder.path()) else { return Ok(()) };
+    let free = file_system.blocks_available() * file_system.fragment_size();
+    if free < needed {
+        bail!(
+            "{} MiB are free where {} is, and this network needs at least {} MiB: \
+             free some space or name another folder with --dir",
+            free >> 20,
+            folder.path().display(),
+            needed >> 20
+        );
+    }
+    Ok(())
+}
+
+/// Starts the supervisor and waits until it has started the processes.
+async fn start_supervisor(folder: &Folder) -> anyhow::Result<()> {
     let log_path = folder.log("supervisor");
     let log = OpenOptions::new()
         .create(true)
@@ -172,7 +225,7 @@ fn start_supervisor(folder: &Folder) -> anyhow::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    Command::new(std::env::current_exe()?)
+    let mut supervisor = Command::new(std::env::current_exe()?)
         .arg("--dir")
         .arg(folder.path())
         .args(["network", "supervise"])
@@ -183,11 +236,20 @@ fn start_supervisor(folder: &Folder) -> anyhow::Result<()> {
         .process_group(0)
         .spawn()
         .context("cannot start the supervisor")?;
+    while !folder.processes_file().exists() {
+        if let Some(status) = supervisor.try_wait()? {
+            bail!("the supervisor ended ({status}). The end of {}:\n{}", log_path.display(), health::end_of(&log_path));
+        }
+        tokio::time::sleep(POLL).await;
+    }
     Ok(())
 }
 
 async fn bring_up(folder: &Folder, target: &Target, topology: &Topology) -> anyhow::Result<()> {
-    wait_until_well(folder, topology).await?;
+    for member in topology.members() {
+        health::wait_until_well(folder, &member).await?;
+    }
+    progress(&format!("joining the channel {}", topology.channel));
     let genesis = std::fs::read(folder.genesis_block(&topology.channel)).context("cannot read the genesis block")?;
     for orderer in &topology.orderers {
         let participation = Participation::new(folder, orderer)?;
@@ -198,41 +260,13 @@ async fn bring_up(folder: &Folder, target: &Target, topology: &Topology) -> anyh
     let lifecycle = Lifecycle::new(folder, topology);
     lifecycle.join_peers(&genesis).await?;
     for contract in &topology.contracts {
+        progress(&format!("deploying the contract {}", contract.name));
         let wanted = Wanted::sample(contract)?;
         let deployed = deploy::bring_about(&lifecycle, &wanted).await?;
         if deployed.changed {
             let session = Session::open(folder, target).await?;
             session.contract(&contract.name).submit("InitLedger", &[]).await.context("the first transaction failed")?;
         }
-    }
-    Ok(())
-}
-
-/// Waits for every node's health check; says at once when one of them has ended instead.
-async fn wait_until_well(folder: &Folder, topology: &Topology) -> anyhow::Result<()> {
-    let orderers = topology.orderers.iter().map(|orderer| (&orderer.name, orderer.operations_port));
-    let peers = topology.peers().map(|(_, peer)| (&peer.name, peer.operations_port));
-    let deadline = Instant::now() + START_TIMEOUT;
-    for (name, operations_port) in orderers.chain(peers) {
-        while !is_healthy(operations_port).await {
-            check_running(folder, name)?;
-            if Instant::now() > deadline {
-                bail!("{name} is not well after {} s; see {}", START_TIMEOUT.as_secs(), folder.log(name).display());
-            }
-            tokio::time::sleep(POLL).await;
-        }
-    }
-    Ok(())
-}
-
-fn check_running(folder: &Folder, name: &str) -> anyhow::Result<()> {
-    let Some(processes) = Processes::read(&folder.processes_file())? else { return Ok(()) };
-    let ended = processes.supervised.iter().find(|supervised| supervised.name == name).and_then(|it| it.ended.as_ref());
-    if let Some(ended) = ended {
-        let log = std::fs::read_to_string(folder.log(name)).unwrap_or_default();
-        let last_lines: Vec<&str> = log.lines().rev().take(5).collect();
-        let last_lines: Vec<&str> = last_lines.into_iter().rev().collect();
-        bail!("{name} ended ({ended}). The end of {}:\n{}", folder.log(name).display(), last_lines.join("\n"));
     }
     Ok(())
 }
