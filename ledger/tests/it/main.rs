@@ -8,6 +8,7 @@ mod block_store;
 mod crashes;
 #[cfg(feature = "leveldb")]
 mod damaged_store;
+mod explanations;
 mod explicit_errors;
 mod fabric_chains;
 #[cfg(feature = "leveldb")]

@@ -4,15 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use ripstop_ledger::{Ledger, Simulator, Version};
+use ripstop_ledger::{Explanation, Ledger, ReadConflict, Simulator, Version};
 use ripstop_proto::commit_hash::{self, Update};
 use ripstop_proto::kvrwset::range_query_info::ReadsInfo;
-use ripstop_proto::kvrwset::{KvRead, RangeQueryInfo};
+use ripstop_proto::kvrwset::{self, KvRead, RangeQueryInfo};
 use ripstop_proto::protos::TxValidationCode::{self, MvccReadConflict, PhantomReadConflict, Valid};
 use ripstop_proto::range_query::ReadsSummary;
 use ripstop_proto::read_write_set::ReadWriteSet;
+use ripstop_proto::ripstop::v1::explanation::Reason;
 
 use crate::build::{Sets, commit, hash, new_ledger, sets, stored_metadata};
+use crate::explanations::explanation;
 
 const KEYS: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
 
@@ -95,6 +97,8 @@ struct Model {
     /// Keys that the block has touched, with the version of the last write.
     touched: BTreeMap<Vec<u8>, Version>,
     commit_hash: Vec<u8>,
+    /// Every touch of every key, with whether the key was there afterwards.
+    history: BTreeMap<Vec<u8>, Vec<(Version, bool)>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -122,6 +126,31 @@ impl Model {
         let filter: Vec<u8> = codes.iter().map(|code| *code as i32 as u8).collect();
         self.commit_hash = commit_hash::chain(&filter, self.updates(), &self.commit_hash).to_vec();
         codes
+    }
+
+    /// The explanation names what the transaction read, what was there when it was judged,
+    /// and a transaction that touched the key in between.
+    fn require_true(&self, loser: &Sets, place: Version, explanation: &Explanation) {
+        let Some(Reason::Conflict(conflict)) = &explanation.reason else { panic!("{explanation:?} has no conflict") };
+        let key = match conflict.collection.as_str() {
+            "" => conflict.key.clone().into_bytes(),
+            _ => private(&hex::decode(&conflict.key).unwrap()),
+        };
+        let read = conflict.read_version.as_ref().map(Version::from);
+        assert!(was_read(loser, &key, read, conflict), "{conflict:?} was not read by {loser:?}");
+
+        let earlier = self.history.get(&key).into_iter().flatten().filter(|(version, _)| *version < place);
+        let earlier: Vec<_> = earlier.collect();
+        let found = earlier.last().filter(|(_, is_there)| *is_there).map(|(version, _)| *version);
+        assert_eq!(conflict.found_version.as_ref().map(Version::from), found, "{conflict:?}: {earlier:?}");
+
+        let winner = conflict.winner.as_ref().map(Version::from).unwrap();
+        assert!(earlier.iter().any(|(version, _)| *version == winner), "{conflict:?}: {earlier:?}");
+        assert!(read.is_none_or(|read| winner > read), "{conflict:?}");
+        let is_mvcc = explanation.code() == MvccReadConflict;
+        assert!(read != found || (is_mvcc && conflict.within_block), "{conflict:?}");
+        assert_eq!(conflict.within_block, winner.block_number == place.block_number, "{conflict:?}");
+        assert_eq!(conflict.winner_tx_id, format!("tx-{}-{}", winner.block_number, winner.tx_index));
     }
 
     fn judge(&self, transaction: &Sets) -> TxValidationCode {
@@ -177,7 +206,7 @@ impl Model {
                     let value = write.entries.first().map(|entry| String::from_utf8(entry.value.to_vec()).unwrap());
                     entry.metadata = value.map(|value| stored_metadata(&value).to_vec());
                     entry.version = version;
-                    self.touched.insert(key, version);
+                    self.touch(key, version);
                 }
             }
             for write in set.collections.iter().flat_map(|set| &set.hashed.hashed_writes) {
@@ -195,6 +224,12 @@ impl Model {
             }
             None => drop(self.state.remove(&key)),
         }
+        self.touch(key, version);
+    }
+
+    fn touch(&mut self, key: Vec<u8>, version: Version) {
+        let is_there = self.state.contains_key(&key);
+        self.history.entry(key.clone()).or_default().push((version, is_there));
         self.touched.insert(key, version);
     }
 
@@ -216,6 +251,26 @@ impl Model {
             })
             .collect()
     }
+}
+
+/// Whether a transaction read this key with this version, or a range that holds it.
+fn was_read(transaction: &Sets, key: &[u8], version: Option<Version>, conflict: &ReadConflict) -> bool {
+    let same = |read: &Option<kvrwset::Version>| read.as_ref().map(Version::from) == version;
+    let set = &transaction.0.namespaces[0];
+    let Some(range) = &conflict.range else {
+        let public = set.public.reads.iter().any(|read| read.key.as_bytes() == key && same(&read.version));
+        let hashed = set.collections.iter().flat_map(|set| &set.hashed.hashed_reads);
+        return public || hashed.into_iter().any(|read| private(&read.key_hash) == key && same(&read.version));
+    };
+    set.public.range_queries_info.iter().any(|info| {
+        let rows = match &info.reads_info {
+            Some(ReadsInfo::RawReads(reads)) => &reads.kv_reads[..],
+            _ => &[],
+        };
+        let row = rows.iter().find(|row| row.key.as_bytes() == key);
+        let is_same_range = info.start_key == range.start_key && info.end_key == range.end_key;
+        is_same_range && row.is_some() == version.is_some() && row.is_none_or(|row| same(&row.version))
+    })
 }
 
 fn public_state(ledger: &Ledger) -> BTreeMap<Vec<u8>, Entry> {
@@ -246,7 +301,15 @@ proptest! {
                 transactions.push(sets().write("g", "filler"));
             }
             let committed = commit(&ledger, &transactions);
-            prop_assert_eq!(&committed.codes, &model.commit(number, &transactions));
+            let codes = model.commit(number, &transactions);
+            prop_assert_eq!(&committed.codes, &codes);
+            for ((transaction, code), tx_index) in transactions.iter().zip(codes).zip(0..) {
+                let explanation = explanation(&ledger, &format!("tx-{number}-{tx_index}"));
+                prop_assert_eq!(explanation.is_some(), code != Valid);
+                if let Some(explanation) = explanation {
+                    model.require_true(transaction, Version::new(number, tx_index), &explanation);
+                }
+            }
             prop_assert_eq!(&committed.commit_hash[..], &model.commit_hash[..]);
             let public = model.state.iter().filter(|(key, _)| !key.starts_with(b"#"));
             let expected: BTreeMap<_, _> = public.map(|(key, entry)| (key.clone(), entry.clone())).collect();
