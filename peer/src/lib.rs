@@ -32,6 +32,7 @@ pub mod validator;
 pub mod committer;
 
 pub mod commits;
+pub mod explanations;
 
 pub mod deliver;
 

@@ -15,6 +15,7 @@ use ripstop_proto::gateway::gateway_server::GatewayServer;
 use ripstop_proto::hash::sha256;
 use ripstop_proto::protos::deliver_server::DeliverServer;
 use ripstop_proto::protos::endorser_server::EndorserServer;
+use ripstop_proto::ripstop::v1::explanations_server::ExplanationsServer;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +29,7 @@ use crate::committer::{self, CommitterError};
 use crate::deliver::DeliverService;
 use crate::deliver_client::{Backoff, Caller, DeliverClient};
 use crate::endorser::Endorser;
+use crate::explanations::Explanations;
 use crate::gateway::{Gateway, LocalPeer, Timeouts};
 use crate::settings::PeerSettings;
 
@@ -100,6 +102,7 @@ async fn run_until(settings: &PeerSettings, stop: &CancellationToken, tasks: &Ta
         channels = ?peer.channels.ids(),
         "serving"
     );
+    tasks.spawn(peer.gateway.clone().keep_probing(stop.clone()));
     let routes = peer.routes(settings, stop).await;
     tokio::select! {
         served = listener.serve(routes, stop.clone()) => Ok(served?),
@@ -187,11 +190,12 @@ impl Peer {
         let deliver = DeliverServer::new(DeliverService::new(&self.channels, terms, stop.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let explanations = ExplanationsServer::new(Explanations::new(Arc::clone(&self.channels)));
         let (serving, health) = health::service();
-        for service in ["protos.Endorser", "protos.Deliver", "gateway.Gateway"] {
+        for service in ["protos.Endorser", "protos.Deliver", "gateway.Gateway", "ripstop.v1.Explanations"] {
             serving.set(service, true).await;
         }
-        Routes::new(endorser).add_service(gateway).add_service(deliver).add_service(health)
+        Routes::new(endorser).add_service(gateway).add_service(deliver).add_service(explanations).add_service(health)
     }
 }
 

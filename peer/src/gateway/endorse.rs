@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use futures::future::join_all;
+use rand::seq::SliceRandom;
 use ripstop_channel::{ChannelConfig, Layout, layout};
 use ripstop_proto::gateway::{EndorseRequest, EndorseResponse, ErrorDetail};
 use ripstop_proto::proposal::OpenProposal;
@@ -17,7 +18,7 @@ use ripstop_proto::protos::{ChaincodeInterest, Endorsement, ProposalResponse, Si
 use ripstop_proto::transaction;
 use tonic::{Code, Status};
 
-use super::peers::{self, ChannelPeer, channel_peers};
+use super::peers::{self, ChannelPeer};
 use super::plan;
 use super::{Gateway, failure};
 use crate::channel::Channel;
@@ -35,8 +36,7 @@ impl Gateway {
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let channel = self.channel(&proposal.channel_header.channel_id)?;
         let config = channel.config();
-        let channel_peers = channel_peers(&config, &self.endorsers.local);
-        let mut collection = Collection::new(self, &config, signed, channel_peers);
+        let mut collection = Collection::new(self, &config, signed);
         if request.endorsing_organizations.is_empty() {
             collection.collect_by_policy(&channel, &proposal).await?;
         } else {
@@ -57,19 +57,18 @@ struct Collection<'a> {
     /// Peers not asked yet, by organization, in the order to ask them.
     unasked: BTreeMap<String, VecDeque<ChannelPeer>>,
     available: Layout,
+    /// Those of `available` that are not known to be down.
+    reachable: Layout,
     response_payload: Option<Bytes>,
     endorsements: BTreeMap<String, Vec<Endorsement>>,
     details: Vec<ErrorDetail>,
 }
 
 impl<'a> Collection<'a> {
-    fn new(
-        gateway: &'a Gateway,
-        config: &'a ChannelConfig,
-        proposal: SignedProposal,
-        channel_peers: Vec<ChannelPeer>,
-    ) -> Self {
+    fn new(gateway: &'a Gateway, config: &'a ChannelConfig, proposal: SignedProposal) -> Self {
+        let channel_peers = gateway.endorsers.in_order(config);
         let available = peers::counts(&channel_peers);
+        let reachable = peers::counts(channel_peers.iter().filter(|peer| !gateway.endorsers.is_down(peer)));
         let mut unasked: BTreeMap<String, VecDeque<ChannelPeer>> = BTreeMap::new();
         for peer in channel_peers {
             unasked.entry(peer.msp_id.clone()).or_default().push_back(peer);
@@ -80,6 +79,7 @@ impl<'a> Collection<'a> {
             proposal,
             unasked,
             available,
+            reachable,
             response_payload: None,
             endorsements: BTreeMap::new(),
             details: Vec::new(),
@@ -104,7 +104,10 @@ impl<'a> Collection<'a> {
         let own = self.gateway.endorsers.local.msp_id.clone();
         let interest = self.first_endorsement(&own).await?.interest.unwrap_or_default();
         let policies = policies(channel, self.config, &interest, &proposal.spec_chaincode_name)?;
-        let layouts = plan::within_reach(layout::all_of(&policies), &self.available, Some(&own));
+        let mut layouts = layout::all_of(&policies);
+        // Layouts that are as good as each other share the load.
+        layouts.shuffle(&mut rand::rng());
+        let layouts = plan::within_reach(layouts, &self.available, &self.reachable, Some(&own));
         if layouts.is_empty() {
             return Err(Status::failed_precondition(
                 "no combination of peers can be derived which satisfy the endorsement policy: \

@@ -1,19 +1,24 @@
-//! Asking a peer to endorse: this one in process, another one over its connection.
+//! Asking a peer to endorse: this one in process, another one over its connection; and in
+//! which order they are asked.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use parking_lot::Mutex;
 use ripstop_channel::ChannelConfig;
 use ripstop_node::transport::{Dialer, MESSAGE_BYTES_MAX};
 use ripstop_proto::protos::endorser_client::EndorserClient;
 use ripstop_proto::protos::{ProposalResponse, SignedProposal};
-use tonic::Status;
 use tonic::transport::Channel as Connection;
+use tonic::{Code, Status};
 
 use super::failure::{Answer, Failure, judge};
-use super::peers::{ChannelPeer, LocalPeer};
+use super::peers::{ChannelPeer, LocalPeer, channel_peers};
+use super::probe::Known;
+use super::standing::{Call, Condition, Outcome, Standing};
 use crate::endorser::Endorser;
 
 /// This peer's endorser, and connections to those of others.
@@ -23,11 +28,27 @@ pub(super) struct Endorsers {
     dialer: Dialer,
     timeout: Duration,
     connections: Mutex<HashMap<String, Connection>>,
+    standing: Mutex<Standing>,
 }
 
 impl Endorsers {
     pub(super) fn new(local: LocalPeer, endorser: Arc<Endorser>, dialer: Dialer, timeout: Duration) -> Self {
-        Self { local, endorser, dialer, timeout, connections: Mutex::default() }
+        let (connections, standing) = (Mutex::default(), Mutex::default());
+        Self { local, endorser, dialer, timeout, connections, standing }
+    }
+
+    /// The peers of a channel in the order to ask them: this one, those of its organization,
+    /// the others, and last those that failed or are down.
+    pub(super) fn in_order(&self, config: &ChannelConfig) -> Vec<ChannelPeer> {
+        let mut peers = channel_peers(config, &self.local);
+        let group = |peer: &ChannelPeer| (!peer.local, peer.msp_id != self.local.msp_id);
+        self.standing.lock().sort(&mut peers, Instant::now(), |peer| &peer.address, group);
+        peers
+    }
+
+    /// Whether `peer` could not be reached lately.
+    pub(super) fn is_down(&self, peer: &ChannelPeer) -> bool {
+        self.standing.lock().condition(&peer.address, Instant::now()) == Condition::Down
     }
 
     /// Asks `peer`, and sorts its answer.
@@ -41,19 +62,45 @@ impl Endorsers {
             let endorsement = self.endorser.process(proposal).await;
             return judge(Answer { response: endorsement.response, error: endorsement.error });
         }
-        let answer = match tokio::time::timeout(self.timeout, self.ask(config, peer, proposal)).await {
-            Ok(Ok(response)) => Answer { response: Some(response), error: None },
-            Ok(Err(status)) => Answer { response: None, error: Some(status) },
-            Err(_) => {
-                let text = format!("no answer within {} s", self.timeout.as_secs());
-                Answer { response: None, error: Some(Status::deadline_exceeded(text)) }
-            }
-        };
-        judge(answer).inspect_err(|failure| {
-            if failure.disconnect {
-                self.connections.lock().remove(&peer.address);
-            }
-        })
+        let call = Call::begin(&self.standing, &peer.address);
+        let answer = tokio::time::timeout(self.timeout, self.ask(config, peer, proposal)).await.unwrap_or_else(|_| {
+            let text = format!("no answer within {} s", self.timeout.as_secs());
+            Err(Status::deadline_exceeded(text))
+        });
+        let lost = answer.as_ref().is_err_and(is_lost);
+        let judged = judge(match answer {
+            Ok(response) => Answer { response: Some(response), error: None },
+            Err(status) => Answer { response: None, error: Some(status) },
+        });
+        call.end(match &judged {
+            _ if lost => Outcome::Unreachable,
+            Err(failure) if failure.retry => Outcome::Failed,
+            _ => Outcome::Answered,
+        });
+        if judged.as_ref().is_err_and(|failure| failure.disconnect) {
+            self.connections.lock().remove(&peer.address);
+        }
+        judged
+    }
+
+    /// The other peers that a channel's configuration names.
+    pub(super) fn known(&self, config: &ChannelConfig) -> Known {
+        let others = channel_peers(config, &self.local).into_iter().filter(|peer| !peer.local);
+        others.map(|peer| (peer.address, tls_roots(config, &peer.msp_id))).collect()
+    }
+
+    /// Tries once to reach each peer that is down. The connection is kept for calls.
+    pub(super) async fn probe(&self, known: &Known) {
+        self.standing.lock().keep_only(|address| known.contains_key(address));
+        let down = self.standing.lock().down();
+        let attempts = down.iter().filter_map(|address| known.get(address).map(|roots| (address, roots)));
+        let attempts = attempts.map(|(address, roots)| async move {
+            let Ok(connection) = self.dialer.connect(address, roots, None).await else { return };
+            tracing::info!(peer = address, "the peer can be reached again");
+            self.connections.lock().insert(address.clone(), connection);
+            self.standing.lock().reached(address);
+        });
+        join_all(attempts).await;
     }
 
     async fn ask(
@@ -78,10 +125,16 @@ impl Endorsers {
             .dialer
             .connect(&peer.address, &roots, None)
             .await
-            .map_err(|error| Status::unavailable(format!("cannot connect to {}: {error}", peer.address)))?;
+            .map_err(|error| Status::unavailable(error.to_string()))?;
         self.connections.lock().insert(peer.address.clone(), connection.clone());
         Ok(connection)
     }
+}
+
+/// Whether an error means that the peer itself was not heard: what a peer answers has no
+/// source, what the transport reports has one.
+fn is_lost(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded) || status.source().is_some()
 }
 
 fn tls_roots(config: &ChannelConfig, msp_id: &str) -> Vec<Vec<u8>> {

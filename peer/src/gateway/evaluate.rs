@@ -9,7 +9,7 @@ use ripstop_proto::proposal::OpenProposal;
 use ripstop_proto::protos::{ChaincodeAction, ProposalResponse, ProposalResponsePayload};
 use tonic::{Code, Status};
 
-use super::peers::{ChannelPeer, channel_peers};
+use super::peers::ChannelPeer;
 use super::{Gateway, failure};
 
 pub(super) const TIMED_OUT: &str = "evaluate timeout expired";
@@ -28,8 +28,7 @@ impl Gateway {
         let config = channel.config();
         let mut details = Vec::new();
         let mut last_code = Code::Unavailable;
-        for peer in candidates(channel_peers(&config, &self.endorsers.local), &proposal, &request.target_organizations)?
-        {
+        for peer in candidates(self.endorsers.in_order(&config), &proposal, &request.target_organizations)? {
             match self.endorsers.process(&config, &peer, signed.clone()).await {
                 Ok(response) => return Ok(EvaluateResponse { result: Some(result(response)?) }),
                 Err(failed) => {

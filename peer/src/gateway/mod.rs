@@ -5,8 +5,8 @@
 //! runs chaincode, never judges a transaction and keeps nothing between two calls of a
 //! client. What a client may do is decided by `access`, what a policy wants by `channel`.
 //!
-//! Read next: `endorse` for the longest way through, `plan` for who is asked, `failure`
-//! for what a client sees when somebody said no.
+//! Read next: `endorse` for the longest way through, `plan` and `standing` for who is asked,
+//! `failure` for what a client sees when somebody said no.
 
 mod chaincode_events;
 mod commit_status;
@@ -19,6 +19,8 @@ mod orderers;
 mod ordering_stream;
 mod peers;
 mod plan;
+mod probe;
+mod standing;
 mod submit;
 
 use std::sync::Arc;
@@ -45,6 +47,10 @@ pub struct Timeouts {
     pub broadcast: Duration,
 }
 
+/// How long a connection to another node may take; who is slower counts as down and is
+/// tried again in the background.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The gateway of one peer, serving all its channels.
 #[derive(Clone)]
 pub struct Gateway {
@@ -62,6 +68,7 @@ impl Gateway {
         dialer: Dialer,
         timeouts: Timeouts,
     ) -> Self {
+        let dialer = dialer.with_connect_timeout(CONNECT_TIMEOUT);
         Self {
             channels,
             endorsers: Arc::new(Endorsers::new(local, endorser, dialer.clone(), timeouts.endorsement)),

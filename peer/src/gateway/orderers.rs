@@ -1,24 +1,31 @@
 //! The orderers of a channel, and one ordering stream to each that is in use.
 //!
 //! Our own orderers take envelopes on a long stream and answer each once it is committed.
-//! An orderer that does not know this service is served by Fabric's Broadcast instead.
+//! An orderer that does not know this service is served by Fabric's Broadcast instead. One
+//! that says nothing at all for long is left, also when its connection stands.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::future::join_all;
 use parking_lot::Mutex;
 use prost::Message;
 use ripstop_channel::ChannelConfig;
 use ripstop_node::transport::{Dialer, MESSAGE_BYTES_MAX};
-use ripstop_proto::common::Envelope;
+use ripstop_proto::common::{Envelope, Status as OrderingStatus};
 use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use ripstop_proto::ripstop::v1::SubmitOutcome;
 use tonic::transport::Channel as Connection;
 use tonic::{Code, Status};
 
 use super::ordering_stream::OrderingStream;
+use super::probe::Known;
+use super::standing::{Call, Outcome, Standing};
+
+/// How long an orderer may be silent beyond the batch timeout, while it owes answers.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
 
 /// An orderer as the channel's configuration names it.
 #[derive(Debug, Clone)]
@@ -27,6 +34,8 @@ pub(super) struct Orderer {
     pub(super) address: String,
     pub(super) msp_id: String,
     tls_roots_pem: Vec<Vec<u8>>,
+    /// How long an envelope may wait there for others before anything happens.
+    batch_timeout: Duration,
 }
 
 /// Streams and connections by address, shared by all channels.
@@ -36,26 +45,21 @@ pub(super) struct Orderers {
     streams: Mutex<HashMap<String, Arc<OrderingStream>>>,
     /// Orderers that only know Broadcast.
     broadcast_only: Mutex<HashSet<String>>,
+    standing: Mutex<Standing>,
 }
 
 impl Orderers {
     pub(super) fn new(dialer: Dialer, timeout: Duration) -> Self {
-        Self { dialer, timeout, streams: Mutex::default(), broadcast_only: Mutex::default() }
+        let (streams, broadcast_only, standing) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { dialer, timeout, streams, broadcast_only, standing }
     }
 
-    /// The endpoints that the orderer organizations of `config` name.
-    pub(super) fn of_channel(&self, config: &ChannelConfig) -> Vec<Orderer> {
-        let organizations = config.orderer().map_or(&[][..], |orderer| &orderer.organizations);
-        organizations
-            .iter()
-            .flat_map(|organization| {
-                organization.endpoints.iter().map(|address| Orderer {
-                    address: address.clone(),
-                    msp_id: organization.msp_id.clone(),
-                    tls_roots_pem: organization.tls_roots_pem.clone(),
-                })
-            })
-            .collect()
+    /// The orderers that `config` names in the order to try them: those that failed or are
+    /// down last, the least busy first.
+    pub(super) fn in_order(&self, config: &ChannelConfig) -> Vec<Orderer> {
+        let mut orderers = of_channel(config);
+        self.standing.lock().sort(&mut orderers, Instant::now(), |orderer| &orderer.address, |_| ());
+        orderers
     }
 
     /// Hands one envelope to `orderer` and waits for its answer.
@@ -65,9 +69,15 @@ impl Orderers {
         channel_id: &str,
         envelope: Bytes,
     ) -> Result<SubmitOutcome, Status> {
-        tokio::time::timeout(self.timeout, self.order_in_time(orderer, channel_id, envelope)).await.unwrap_or_else(
-            |_| Err(Status::deadline_exceeded(format!("no answer within {} s", self.timeout.as_secs()))),
-        )
+        let call = Call::begin(&self.standing, &orderer.address);
+        let answer = tokio::time::timeout(self.timeout, self.order_in_time(orderer, channel_id, envelope)).await;
+        let answer = answer.unwrap_or_else(|_| Err(no_answer_within(self.timeout)));
+        call.end(match &answer {
+            Ok(outcome) if outcome.status >= OrderingStatus::InternalServerError as i32 => Outcome::Failed,
+            Ok(_) => Outcome::Answered,
+            Err(_) => Outcome::Unreachable,
+        });
+        answer
     }
 
     async fn order_in_time(
@@ -78,7 +88,12 @@ impl Orderers {
     ) -> Result<SubmitOutcome, Status> {
         if !self.broadcast_only.lock().contains(&orderer.address) {
             let stream = self.stream(orderer).await?;
-            match stream.submit(channel_id, envelope.clone()).await {
+            let patience = orderer.batch_timeout + SILENCE_MAX;
+            let answer = tokio::select! {
+                answer = stream.submit(channel_id, envelope.clone()) => answer,
+                () = stream.silent_for(patience) => Err(no_answer_within(patience)),
+            };
+            match answer {
                 Err(status) if status.code() == Code::Unimplemented => {
                     self.broadcast_only.lock().insert(orderer.address.clone());
                 }
@@ -86,6 +101,25 @@ impl Orderers {
             }
         }
         broadcast(self.connect(orderer).await?, &envelope).await
+    }
+
+    /// The orderers that a channel's configuration names.
+    pub(super) fn known(&self, config: &ChannelConfig) -> Known {
+        of_channel(config).into_iter().map(|orderer| (orderer.address, orderer.tls_roots_pem)).collect()
+    }
+
+    /// Tries once to reach each orderer that is down.
+    pub(super) async fn probe(&self, known: &Known) {
+        self.standing.lock().keep_only(|address| known.contains_key(address));
+        let down = self.standing.lock().down();
+        let attempts = down.iter().filter_map(|address| known.get(address).map(|roots| (address, roots)));
+        let attempts = attempts.map(|(address, roots)| async move {
+            if self.dialer.connect(address, roots, None).await.is_ok() {
+                tracing::info!(orderer = address, "the orderer can be reached again");
+                self.standing.lock().reached(address);
+            }
+        });
+        join_all(attempts).await;
     }
 
     async fn stream(&self, orderer: &Orderer) -> Result<Arc<OrderingStream>, Status> {
@@ -107,8 +141,28 @@ impl Orderers {
         self.dialer
             .connect(&orderer.address, &orderer.tls_roots_pem, None)
             .await
-            .map_err(|error| Status::unavailable(format!("cannot connect to {}: {error}", orderer.address)))
+            .map_err(|error| Status::unavailable(error.to_string()))
     }
+}
+
+/// The endpoints that the orderer organizations of `config` name.
+fn of_channel(config: &ChannelConfig) -> Vec<Orderer> {
+    let Some(settings) = config.orderer() else { return Vec::new() };
+    let organizations = settings.organizations.iter();
+    organizations
+        .flat_map(|organization| {
+            organization.endpoints.iter().map(|address| Orderer {
+                address: address.clone(),
+                msp_id: organization.msp_id.clone(),
+                tls_roots_pem: organization.tls_roots_pem.clone(),
+                batch_timeout: settings.batch_timeout,
+            })
+        })
+        .collect()
+}
+
+fn no_answer_within(limit: Duration) -> Status {
+    Status::deadline_exceeded(format!("no answer within {} s", limit.as_secs()))
 }
 
 async fn broadcast(connection: Connection, envelope: &[u8]) -> Result<SubmitOutcome, Status> {

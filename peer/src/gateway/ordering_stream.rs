@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
@@ -15,6 +16,7 @@ use ripstop_node::transport::MESSAGE_BYTES_MAX;
 use ripstop_proto::ripstop::v1::ordering_client::OrderingClient;
 use ripstop_proto::ripstop::v1::{SubmitItem, SubmitOutcome, SubmitRequest};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::transport::Channel as Connection;
 
@@ -35,6 +37,8 @@ pub(super) struct OrderingStream {
 struct State {
     next_correlation_id: u64,
     callers: Callers,
+    /// When the last answer came, whoever it was for.
+    answered_at: Option<Instant>,
     /// Why the stream ended, once it did.
     ended: Option<Status>,
 }
@@ -78,6 +82,19 @@ impl OrderingStream {
         outcome.await.unwrap_or_else(|_| Err(self.ended()))
     }
 
+    /// Returns once no answer at all has come for `patience`, counted from now: an orderer
+    /// that is busy answers somebody.
+    pub(super) async fn silent_for(&self, patience: Duration) {
+        let mut since = Instant::now();
+        loop {
+            tokio::time::sleep_until(since + patience).await;
+            match self.state.lock().answered_at {
+                Some(answered_at) if answered_at > since => since = answered_at,
+                _ => return,
+            }
+        }
+    }
+
     fn ended(&self) -> Status {
         self.state.lock().ended.clone().unwrap_or_else(stream_ended)
     }
@@ -108,6 +125,7 @@ async fn receive(connection: Connection, waiting: mpsc::Receiver<SubmitItem>, st
         match responses.message().await {
             Ok(Some(response)) => {
                 let mut state = state.lock();
+                state.answered_at = Some(Instant::now());
                 for outcome in response.outcomes {
                     if let Some(caller) = state.callers.remove(&outcome.correlation_id) {
                         // A caller that is gone no longer wants the outcome.
@@ -149,4 +167,29 @@ fn messages(waiting: mpsc::Receiver<SubmitItem>) -> impl Stream<Item = SubmitReq
         }
         Some((SubmitRequest { items }, waiting))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_orderer_is_silent_when_nobody_at_all_was_answered() {
+        let connection = tonic::transport::Endpoint::from_static("http://127.0.0.1:1").connect_lazy();
+        let stream = OrderingStream::open(connection);
+        let (began, patience) = (Instant::now(), Duration::from_secs(3));
+        stream.silent_for(patience).await;
+        assert_eq!(began.elapsed(), patience);
+
+        let state = Arc::clone(&stream.state);
+        let answers = async move {
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                state.lock().answered_at = Some(Instant::now());
+            }
+        };
+        let began = Instant::now();
+        tokio::join!(answers, stream.silent_for(patience));
+        assert_eq!(began.elapsed(), Duration::from_secs(13), "the last answer and the patience after it");
+    }
 }

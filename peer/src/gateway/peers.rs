@@ -26,7 +26,7 @@ pub(super) struct ChannelPeer {
     pub(super) local: bool,
 }
 
-/// The peers of a channel: this one, then those of its organization, then the others.
+/// The peers of a channel, in no order that matters.
 pub(super) fn channel_peers(config: &ChannelConfig, local: &LocalPeer) -> Vec<ChannelPeer> {
     let mut peers = vec![ChannelPeer { address: local.address.clone(), msp_id: local.msp_id.clone(), local: true }];
     let mut known = BTreeSet::from([local.address.clone()]);
@@ -39,12 +39,11 @@ pub(super) fn channel_peers(config: &ChannelConfig, local: &LocalPeer) -> Vec<Ch
             }
         }
     }
-    peers.sort_by_key(|peer| (!peer.local, peer.msp_id != local.msp_id));
     peers
 }
 
-/// How many peers each organization has.
-pub(super) fn counts(peers: &[ChannelPeer]) -> Layout {
+/// How many of `peers` each organization has.
+pub(super) fn counts<'a>(peers: impl IntoIterator<Item = &'a ChannelPeer>) -> Layout {
     let mut counts = Layout::new();
     for peer in peers {
         *counts.entry(peer.msp_id.clone()).or_default() += 1;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use prost::Message;
-use ripstop_channel::{ChannelConfig, ResolvedPolicy};
+use ripstop_channel::{ChannelConfig, Layout, ResolvedPolicy};
 use ripstop_ledger::StateView;
 use ripstop_msp::policy_text;
 use ripstop_msp::signature_policy::SignaturePolicy;
@@ -120,6 +120,7 @@ impl NamespaceRules {
                 format!("chaincode {namespace:?} has no collection {collection:?}"),
                 "",
                 Vec::new(),
+                Vec::new(),
             )),
         }
     }
@@ -146,7 +147,8 @@ impl Rule {
 
     /// Whether the endorsers satisfy the rule.
     pub(super) fn check(&self, config: &ChannelConfig, endorsers: &Endorsers) -> Result<(), Refused> {
-        let refuse = |text: String| Refused::by_rule(text, &self.text, endorsers.msp_ids());
+        let missing = || self.missing(config, endorsers);
+        let refuse = |text: String| Refused::by_rule(text, &self.text, endorsers.msp_ids(), missing());
         let policy = self
             .policy
             .as_ref()
@@ -154,6 +156,23 @@ impl Rule {
         policy.evaluate_identities(config, &endorsers.identities).map_err(|failure| {
             refuse(format!("endorsement policy {} is not satisfied: {failure}; {}", self.text, endorsers.describe()))
         })
+    }
+
+    /// The organizations whose peers' endorsements are still missing, by the way to satisfy
+    /// the rule that needs the fewest more. Empty when no number of peers is enough, or when
+    /// something else than a peer's endorsement is missing.
+    fn missing(&self, config: &ChannelConfig, endorsers: &Endorsers) -> Vec<String> {
+        let Ok(policy) = &self.policy else { return Vec::new() };
+        let lacking = |layout: Layout| -> Layout {
+            let lacks = |(msp_id, needed): (String, usize)| {
+                let count = needed.saturating_sub(endorsers.peers_of(&msp_id));
+                (count > 0).then_some((msp_id, count))
+            };
+            layout.into_iter().filter_map(lacks).collect()
+        };
+        let ways = policy.endorsing_organizations(config).into_iter().map(lacking);
+        let fewest = ways.min_by_key(|lacking| lacking.values().sum::<usize>());
+        fewest.unwrap_or_default().into_keys().collect()
     }
 }
 

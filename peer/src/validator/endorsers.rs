@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ripstop_msp::signature_policy::valid_identities;
-use ripstop_msp::{Identity, MspSet, SignedBytes};
+use ripstop_msp::{Identity, MspSet, Role, SignedBytes};
 use ripstop_proto::proposal::endorsement_signing_input;
 use ripstop_proto::transaction::OpenTransaction;
 
@@ -37,6 +37,13 @@ impl Endorsers {
     pub(super) fn msp_ids(&self) -> Vec<String> {
         let ids: BTreeSet<&str> = self.identities.iter().map(|identity| identity.msp_id()).collect();
         ids.into_iter().map(str::to_owned).collect()
+    }
+
+    /// How many of the valid endorsers are peers of this MSP. Where an MSP tells no roles,
+    /// everyone counts.
+    pub(super) fn peers_of(&self, msp_id: &str) -> usize {
+        let is_peer = |identity: &Identity| identity.role().is_none_or(|role| role == Role::Peer);
+        self.identities.iter().filter(|identity| identity.msp_id() == msp_id && is_peer(identity)).count()
     }
 
     /// For a refusal: how many endorsements there are and how many count.

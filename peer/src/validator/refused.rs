@@ -16,19 +16,22 @@ impl Refused {
     }
 
     /// A rule that the endorsers did not satisfy; `signed_by` names the MSPs whose
-    /// members did sign validly.
-    pub(super) fn by_rule(text: impl ToString, rule: &str, signed_by: Vec<String>) -> Self {
+    /// members did sign validly, `missing` those that still had to.
+    pub(super) fn by_rule(text: impl ToString, rule: &str, signed_by: Vec<String>, missing: Vec<String>) -> Self {
         let mut refused = Self::new(TxValidationCode::EndorsementPolicyFailure, text);
         refused.reason.rule = rule.to_owned();
         refused.reason.signed_by = signed_by;
+        refused.reason.missing = missing;
         refused
     }
 
     /// Says where the rule applied. The key of a collection is a hash, written in hex.
     pub(super) fn at(mut self, namespace: &str, collection: Option<&str>, key: &[u8]) -> Self {
-        (self.reason.namespace, self.reason.key) = match collection {
-            None => (namespace.to_owned(), String::from_utf8_lossy(key).into_owned()),
-            Some(collection) => (format!("{namespace}/{collection}"), hex::encode(key)),
+        self.reason.namespace = namespace.to_owned();
+        self.reason.collection = collection.unwrap_or_default().to_owned();
+        self.reason.key = match collection {
+            None => String::from_utf8_lossy(key).into_owned(),
+            Some(_) => hex::encode(key),
         };
         self
     }

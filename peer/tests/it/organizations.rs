@@ -15,7 +15,7 @@ use tempfile::TempDir;
 pub(crate) const CHANNEL: &str = "mychannel";
 /// What the orderer advertises; tests dial where it listens.
 pub(crate) const ORDERER: &str = "orderer.example.com:7050";
-pub(crate) const ORDERER_2: &str = "orderer2.example.com:7150";
+const ORDERER_2: &str = "orderer2.example.com:7150";
 
 /// An organization with peers.
 pub(crate) struct PeerOrganization {

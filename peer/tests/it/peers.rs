@@ -37,7 +37,8 @@ use crate::organizations::{CHANNEL, Organizations, PeerOrganization};
 
 /// A peer of one organization that has joined the channel.
 pub(crate) struct TestPeer {
-    pub(crate) endorser: Endorser,
+    pub(crate) endorser: Arc<Endorser>,
+    pub(crate) channels: Arc<Channels>,
     pub(crate) channel: Arc<Channel>,
     /// Admin of the peer's organization.
     pub(crate) admin: SigningIdentity,
@@ -55,13 +56,13 @@ impl TestPeer {
         let channels = Arc::new(channels.unwrap());
         let channel = channels.join(organizations.genesis.clone()).unwrap();
         let installed = Arc::new(InstalledPackages::open(folder.path().join("packages")).unwrap());
-        let endorser = Endorser::new(
-            channels,
+        let endorser = Arc::new(Endorser::new(
+            Arc::clone(&channels),
             Arc::new(Msp::from_folder(&msp_id, &msp_folder).unwrap()),
             Arc::new(SigningIdentity::from_msp_folder(&msp_id, &msp_folder).unwrap()),
             Arc::new(Host::new(installed, settings)),
             Duration::from_secs(900),
-        );
+        ));
         let users = organization.peer_folder.root.ancestors().nth(2).unwrap().join("users");
         let admin = std::fs::read_dir(users)
             .unwrap()
@@ -71,7 +72,7 @@ impl TestPeer {
         let (delivered_blocks, blocks) = mpsc::channel(1);
         let stop = CancellationToken::new();
         tokio::spawn(committer::run(channel.clone(), msp_id, blocks, stop.clone()));
-        Self { endorser, channel, admin, delivered_blocks, stop, _folder: folder }
+        Self { endorser, channels, channel, admin, delivered_blocks, stop, _folder: folder }
     }
 
     /// The answer of a proposal that the peer accepts.
@@ -229,7 +230,10 @@ impl TestNetwork {
     }
 
     pub(crate) fn with_settings(settings: HostSettings) -> Self {
-        let organizations = Organizations::new();
+        Self::of(Organizations::new(), settings)
+    }
+
+    pub(crate) fn of(organizations: Organizations, settings: HostSettings) -> Self {
         let peers = [&organizations.org1, &organizations.org2]
             .map(|organization| TestPeer::new(&organizations, organization, settings.clone()));
         Self { organizations, peers }

@@ -394,6 +394,7 @@ fn a_policy_failure_names_rule_key_and_who_signed() {
     assert_eq!((reason.namespace.as_str(), reason.key.as_str()), ("basic", "k"));
     assert_eq!(reason.rule, BOTH.replace(',', ", "));
     assert_eq!(reason.signed_by, ["Org1MSP"]);
+    assert_eq!(reason.missing, ["Org2MSP"]);
 }
 
 #[test]
@@ -422,7 +423,9 @@ fn an_endorser_counts_once_and_only_with_the_role_that_is_asked_for() {
     let Organizations { org1, org2, .. } = &setting.organizations;
     for endorsers in [[&org1.peer, &org1.peer], [&org1.peer, &org2.client]] {
         let draft = setting.endorsed_by(&endorsers, vec![writes("basic", &[("k", "v")])]);
-        assert_eq!(setting.code(&draft), Code::EndorsementPolicyFailure);
+        let verdict = setting.verdict(draft.entry());
+        assert_eq!(verdict.code, Code::EndorsementPolicyFailure);
+        assert_eq!(verdict.reason.unwrap().missing, ["Org2MSP"]);
     }
 }
 
@@ -472,8 +475,9 @@ fn the_implicit_collection_of_an_organization_is_written_by_itself_only() {
     let refused = approve(&org1.peer, "_implicit_org_Org2MSP");
     assert_eq!(refused.code, Code::EndorsementPolicyFailure);
     let reason = refused.reason.unwrap();
-    assert_eq!(reason.namespace, "_lifecycle/_implicit_org_Org2MSP");
+    assert_eq!((&*reason.namespace, &*reason.collection), ("_lifecycle", "_implicit_org_Org2MSP"));
     assert_eq!(reason.key, "01".repeat(32));
+    assert_eq!((&reason.signed_by[..], &reason.missing[..]), (&["Org1MSP".into()][..], &["Org2MSP".into()][..]));
     assert_eq!(approve(&org1.peer, "_implicit_org_NobodyMSP").code, Code::EndorsementPolicyFailure);
     assert_eq!(approve(&org1.peer, "secrets").code, Code::EndorsementPolicyFailure);
 }
