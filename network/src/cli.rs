@@ -30,7 +30,29 @@ pub(crate) struct Target {
     pub(crate) peer: Option<String>,
     /// Who asks: USER@ORG, for instance User1@org1.
     #[arg(long = "as", global = true, value_name = "USER@ORG")]
-    pub(crate) user: Option<String>,
+    pub(crate) user: Option<User>,
+}
+
+/// A user of an organization.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct User {
+    /// `User1`, `Admin`.
+    pub(crate) name: String,
+    /// MSP id, domain, or the domain's first part.
+    pub(crate) organization: String,
+}
+
+impl std::str::FromStr for User {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.rsplit_once('@') {
+            Some((name, organization)) if !name.is_empty() && !organization.is_empty() => {
+                Ok(Self { name: name.to_owned(), organization: organization.to_owned() })
+            }
+            _ => Err("write USER@ORG, for instance User1@org1"),
+        }
+    }
 }
 
 /// What to do.
@@ -42,6 +64,39 @@ pub(crate) enum Command {
     /// Package and deploy chaincode, list what is deployed.
     #[command(subcommand)]
     Chaincode(Chaincode),
+    /// The channels of a peer, and what one of them is.
+    #[command(subcommand)]
+    Channel(Channel),
+    /// Shell exports for Fabric's `peer` program and the SDK samples.
+    Env {
+        /// Organization: org1, org1.example.com or Org1MSP.
+        organization: String,
+    },
+    /// Print a block, down to the read and write sets.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    Block {
+        /// Number of the block, or `newest`.
+        #[arg(required = true, value_name = "N")]
+        number: Option<BlockNumber>,
+        #[command(flatten)]
+        json: Json,
+        #[command(subcommand)]
+        decode: Option<Decode>,
+    },
+    /// Print a transaction, where it stands and what became of it.
+    Tx {
+        /// Its id.
+        tx_id: String,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Say why a transaction is invalid, and what to do.
+    Why {
+        /// Its id.
+        tx_id: String,
+        #[command(flatten)]
+        json: Json,
+    },
     /// Submit a transaction and wait until it is committed.
     Submit(Call),
     /// Ask a chaincode without ordering anything.
@@ -50,11 +105,58 @@ pub(crate) enum Command {
     Orderer(Node),
     /// Run one peer.
     Peer(Node),
+    /// Print the definitions that let a shell complete commands and options.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Serve a sample contract (the network's supervisor does).
     #[command(hide = true)]
     Sample {
         /// Name of the sample.
         name: String,
+    },
+}
+
+/// Which block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BlockNumber(pub(crate) u64);
+
+impl std::str::FromStr for BlockNumber {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            // Peers take the largest number for the newest block.
+            "newest" => Ok(Self(u64::MAX)),
+            _ => text.parse().map(Self).map_err(|_| "write a number, or newest"),
+        }
+    }
+}
+
+/// `ripstop block decode`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Decode {
+    /// Print what a file holds: a Fabric block file, a block or an envelope.
+    Decode {
+        /// The file.
+        file: PathBuf,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+/// `ripstop channel …`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Channel {
+    /// The channels that a peer has joined.
+    List(Json),
+    /// Height, organizations, orderers and limits of a channel.
+    Info {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        json: Json,
     },
 }
 

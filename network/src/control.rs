@@ -101,9 +101,9 @@ pub(crate) async fn ask_for(folder: &Folder, members: &[Member<'_>]) -> anyhow::
         let started = wait_for(folder, |processes| {
             processes.find(&before.name).is_some_and(|now| now.process != before.process || now.ended != before.ended)
         });
-        started.await.with_context(|| {
-            format!("{} was not started; see {}", before.name, folder.log("supervisor").display())
-        })?;
+        started
+            .await
+            .with_context(|| format!("{} was not started; see {}", before.name, folder.log("supervisor").display()))?;
     }
     Ok(names)
 }
@@ -117,7 +117,10 @@ async fn missing(folder: &Folder, members: &[Member<'_>]) -> anyhow::Result<Vec<
         }
         let noted = |processes: &Processes| processes.find(member.name).is_some_and(|it| it.ended.is_some());
         wait_for(folder, noted).await.with_context(|| {
-            format!("{} does not run, but its supervisor does not know: `ripstop network down` and up help", member.name)
+            format!(
+                "{} does not run, but its supervisor does not know: `ripstop network down` and up help",
+                member.name
+            )
         })?;
         missing.extend(read(folder)?.find(member.name).cloned());
     }

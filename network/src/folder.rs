@@ -8,6 +8,7 @@
 //! DIR/channel-artifacts/CH.block the genesis block
 //! DIR/nodes/NAME/config.toml     a node's configuration; its data beside it
 //! DIR/logs/NAME.log              what a process prints
+//! DIR/peercfg/core.yaml          for Fabric's own `peer` program
 //! ```
 
 use std::fs::{File, TryLockError};

@@ -6,9 +6,9 @@ use std::time::Instant;
 use anyhow::Context;
 use serde_json::json;
 
+use crate::blocks;
 use crate::cli::{Call, Target};
 use crate::folder::Folder;
-use crate::ordered;
 use crate::session::Session;
 
 /// Submits a transaction, waits until it is committed and says what became of it; the exit
@@ -23,7 +23,7 @@ pub(crate) async fn submit(folder: &Folder, target: &Target, call: &Call) -> any
     let ordered_at = Instant::now();
     let status = commit.status().await?;
     let committed = Instant::now();
-    let tx_index = ordered::position(folder, target, status.block_number, &status.transaction_id)
+    let tx_index = blocks::position(&session, status.block_number, &status.transaction_id)
         .await
         .context("the transaction is committed, but its place in the block cannot be read")?;
     let ms = |from: Instant, to: Instant| (to - from).as_secs_f64() * 1000.0;

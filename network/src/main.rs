@@ -13,11 +13,16 @@ mod folder;
 mod naming;
 mod output;
 mod ports;
+mod shell;
 mod topology;
 
 mod material;
 mod node_config;
 mod package;
+mod peer_program;
+
+mod block_file;
+mod decoded;
 
 mod processes;
 mod programs;
@@ -29,22 +34,27 @@ mod lifecycle;
 mod participation;
 mod session;
 
+mod blocks;
+mod channels;
 mod control;
+mod decode;
 mod deploy;
 mod down;
+mod env;
 mod invoke;
 mod logs;
-mod ordered;
 mod reset;
 mod status;
 mod table;
 mod up;
+mod why;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use anyhow::Context;
+use clap::{CommandFactory, Parser};
 
-use crate::cli::{Chaincode, Cli, Command, Network};
+use crate::cli::{Chaincode, Channel, Cli, Command, Decode, Network};
 use crate::control::End;
 use crate::folder::Folder;
 
@@ -75,6 +85,13 @@ fn block_on_all_cores(program: impl Future<Output = anyhow::Result<()>>) -> anyh
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a shell needs to complete commands, in the shell's own language.
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "ripstop", &mut script);
+    output::print(&String::from_utf8(script)?)
+}
+
 async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
     let Cli { target, command } = cli;
     let folder = Folder::new(&target.dir)?;
@@ -100,6 +117,17 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
             deploy::deploy(&folder, &target, &source, policy.as_deref(), init_required, json.json).await?;
         }
         Command::Chaincode(Chaincode::List(json)) => deploy::list(&folder, &target, json.json).await?,
+        Command::Channel(Channel::List(json)) => channels::list(&folder, &target, json.json).await?,
+        Command::Channel(Channel::Info { name, json }) => channels::show(&folder, target, name, json.json).await?,
+        Command::Env { organization } => env::print(&folder, &target, &organization)?,
+        Command::Block { decode: Some(Decode::Decode { file, json }), .. } => decode::decode(&file, json.json)?,
+        Command::Block { number, json, .. } => {
+            let number = number.context("a block without a number was typed")?;
+            blocks::block(&folder, &target, number, json.json).await?;
+        }
+        Command::Tx { tx_id, json } => blocks::transaction(&folder, &target, &tx_id, json.json).await?,
+        Command::Completions { shell } => completions(shell)?,
+        Command::Why { tx_id, json } => return why::why(&folder, &target, &tx_id, json.json).await,
         Command::Submit(call) => return invoke::submit(&folder, &target, &call).await,
         Command::Query(call) => invoke::query(&folder, &target, &call).await?,
         Command::Orderer(_) | Command::Peer(_) | Command::Sample { .. } => {

@@ -1,38 +1,80 @@
 //! A connection to one peer as one user of a local network.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, ensure};
+use bytes::Bytes;
 use ripstop_client::{Contract, Gateway, SigningIdentity};
 use ripstop_msp::Role;
-use ripstop_node::transport::Dialer;
+use ripstop_node::transport::{Dialer, MESSAGE_BYTES_MAX};
+use ripstop_proto::protos::endorser_client::EndorserClient;
 use tonic::transport::Channel;
 
 use crate::cli::Target;
 use crate::folder::Folder;
+use crate::naming::resolve;
 use crate::node_config::dial_map;
-use crate::topology::{Orderer, Organization, Peer, Topology};
+use crate::topology::{Organization, Peer, Topology};
 
 /// Who submits when nobody is named.
 const DEFAULT_USER: &str = "User1";
 
-/// A gateway, and the channel to use it on.
+/// A peer, the user who talks to it, and the channel to talk about.
 pub(crate) struct Session {
     gateway: Gateway,
+    connection: Channel,
+    peer: String,
     channel: String,
 }
 
 impl Session {
-    /// Connects to the peer and as the user that `target` names.
+    /// Connects to the peer and as the user that `target` names. Where it names no peer, it is the
+    /// first that can be reached of the user's organization.
     pub(crate) async fn open(folder: &Folder, target: &Target) -> anyhow::Result<Self> {
         let topology = folder.topology()?;
         let (user, organization) = user(&topology, target)?;
         let identity = identity(folder, organization, user)?;
-        let (peer_organization, peer) = match &target.peer {
-            None => (organization, first_peer(organization)?),
-            Some(name) => named_peer(&topology, name)?,
+        let (peer, connection) = match &target.peer {
+            None => first_peer(folder, &topology, organization).await?,
+            Some(name) => {
+                let (organization, peer) = named_peer(&topology, name)?;
+                (peer, connect(folder, &topology, organization, peer).await?)
+            }
         };
-        let connection = connect(folder, &topology, peer_organization, peer).await?;
         let channel = target.channel.clone().unwrap_or_else(|| topology.channel.clone());
-        Ok(Self { gateway: Gateway::connect(connection, identity), channel })
+        let gateway = Gateway::connect(connection.clone(), identity);
+        Ok(Self { gateway, connection, peer: peer.name.clone(), channel })
+    }
+
+    /// The channel to talk about.
+    pub(crate) fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    /// The peer's name.
+    pub(crate) fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// The connection to the peer.
+    pub(crate) fn connection(&self) -> &Channel {
+        &self.connection
+    }
+
+    /// Asks a system chaincode of this very peer, on `channel` or, where that is empty, on none.
+    pub(crate) async fn ask(
+        &self,
+        channel: &str,
+        chaincode: &str,
+        function: &str,
+        arguments: &[&str],
+    ) -> anyhow::Result<Bytes> {
+        let builder = self.gateway.network(channel).contract(chaincode).new_proposal(function);
+        let proposal = builder.arguments(arguments).build()?;
+        let mut endorser = EndorserClient::new(self.connection.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let refused = || format!("{} refused {function}", self.peer);
+        let answer = endorser.process_proposal(proposal.signed().clone()).await.with_context(refused)?.into_inner();
+        let response = answer.response.unwrap_or_default();
+        ensure!(response.status == 200, "{}: {}", self.peer, response.message);
+        Ok(response.payload)
     }
 
     /// A chaincode of the channel.
@@ -43,29 +85,34 @@ impl Session {
 
 /// The user and organization of `--as`, or the defaults.
 pub(crate) fn user<'a>(topology: &'a Topology, target: &'a Target) -> anyhow::Result<(&'a str, &'a Organization)> {
-    let Some(text) = &target.user else {
+    let Some(user) = &target.user else {
         let first = topology.organizations.first().context("the network has no organization with peers")?;
         return Ok((DEFAULT_USER, first));
     };
-    let Some((user, organization)) = text.rsplit_once('@') else {
-        bail!("--as {text}: write USER@ORG, for instance User1@org1");
-    };
-    let organization = topology.organization(organization).with_context(|| {
-        let known: Vec<&str> = topology.organizations.iter().map(|known| known.domain.as_str()).collect();
-        format!("--as {text}: there is no organization {organization}, there are {}", known.join(", "))
-    })?;
-    Ok((user, organization))
+    let organization = topology.known_organization(&user.organization).context("--as")?;
+    Ok((&user.name, organization))
 }
 
-fn first_peer(organization: &Organization) -> anyhow::Result<&Peer> {
-    organization.peers.first().with_context(|| format!("{} has no peer", organization.domain))
+async fn first_peer<'a>(
+    folder: &Folder,
+    topology: &Topology,
+    organization: &'a Organization,
+) -> anyhow::Result<(&'a Peer, Channel)> {
+    let mut failure = anyhow::anyhow!("{} has no peer", organization.domain);
+    for peer in &organization.peers {
+        match connect(folder, topology, organization, peer).await {
+            Ok(connection) => return Ok((peer, connection)),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
-fn named_peer<'a>(topology: &'a Topology, name: &str) -> anyhow::Result<(&'a Organization, &'a Peer)> {
-    topology.peers().find(|(_, peer)| peer.name == name).with_context(|| {
-        let known: Vec<&str> = topology.peers().map(|(_, peer)| peer.name.as_str()).collect();
-        format!("--peer {name}: there is no such peer, there are {}", known.join(", "))
-    })
+/// The peer that `--peer` names, with its organization.
+pub(crate) fn named_peer<'a>(topology: &'a Topology, name: &str) -> anyhow::Result<(&'a Organization, &'a Peer)> {
+    let names: Vec<&str> = topology.peers().map(|(_, peer)| peer.name.as_str()).collect();
+    let name = resolve("peer", name, &names).context("--peer")?;
+    topology.peers().find(|(_, peer)| peer.name == name).context("a resolved name is a peer's")
 }
 
 /// Reads a user's certificate and key.
@@ -84,16 +131,6 @@ pub(crate) async fn connect(
 ) -> anyhow::Result<Channel> {
     let member = folder.organization(organization).node(&peer.name, Role::Peer);
     dial(topology, &peer.advertised(), &member.tls_root()).await
-}
-
-/// Connects to an orderer of the network.
-pub(crate) async fn connect_orderer(
-    folder: &Folder,
-    topology: &Topology,
-    orderer: &Orderer,
-) -> anyhow::Result<Channel> {
-    let member = folder.orderer_organization().node(&orderer.name, Role::Orderer);
-    dial(topology, &orderer.advertised(), &member.tls_root()).await
 }
 
 async fn dial(topology: &Topology, advertised: &str, tls_root: &std::path::Path) -> anyhow::Result<Channel> {

@@ -6,9 +6,10 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// A table with these columns.
+    /// A table with these columns; with no names it has no header.
     pub(crate) fn new(header: &[&str]) -> Self {
-        Self { rows: vec![header.iter().map(|cell| (*cell).to_owned()).collect()] }
+        let header: Vec<String> = header.iter().map(|cell| (*cell).to_owned()).collect();
+        Self { rows: if header.is_empty() { Vec::new() } else { vec![header] } }
     }
 
     /// Adds a row.

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::ports::{PortError, Ports};
@@ -156,6 +157,14 @@ impl Topology {
         let peers = self.peers().map(|(_, peer)| node(&peer.name, peer.operations_port));
         let contracts = self.contracts.iter().map(|contract| Member { name: &contract.name, operations_port: None });
         orderers.chain(peers).chain(contracts).collect()
+    }
+
+    /// Like [`Topology::organization`]; the error lists the organizations there are.
+    pub(crate) fn known_organization(&self, name: &str) -> anyhow::Result<&Organization> {
+        self.organization(name).with_context(|| {
+            let known: Vec<&str> = self.organizations.iter().map(|known| known.domain.as_str()).collect();
+            format!("there is no organization {name} with peers; there are {}", known.join(", "))
+        })
     }
 
     /// The organization that `name` means: its MSP id, its domain, or the domain's first part.

@@ -24,7 +24,7 @@ use crate::processes::Processes;
 use crate::session::Session;
 use crate::status::Status;
 use crate::topology::{Batch, Cutting, Identities, Size, Topology, loopback};
-use crate::{control, down, health, material, node_config};
+use crate::{control, down, health, material, node_config, peer_program, shell};
 
 const POLL: Duration = Duration::from_millis(20);
 /// What a node writes before its first transaction, and some blocks.
@@ -77,6 +77,7 @@ async fn start(folder: &Folder, target: &Target, options: &Up) -> anyhow::Result
     down::stop(folder).await?;
     check_ports(&topology)?;
     progress(&format!("starting {} processes", topology.members().len()));
+    peer_program::write(folder)?;
     start_supervisor(folder).await?;
     Ok((topology, false))
 }
@@ -149,8 +150,8 @@ fn make(folder: &Folder, target: &Target, options: &Up) -> anyhow::Result<Topolo
 
 fn planned(target: &Target, options: &Up, ports: &mut Ports) -> anyhow::Result<Topology> {
     let orderers = usize::from(options.orderers.unwrap_or(1));
-    if orderers != 1 {
-        bail!("--orderers {orderers}: this version runs one orderer; a cluster of several comes with a later one");
+    if ![1, 3, 5].contains(&orderers) {
+        bail!("--orderers {orderers}: a Raft cluster here has 1, 3 or 5 orderers, so that a minority may fail");
     }
     let batch = Batch {
         timeout_ms: options.batch_timeout.map_or(2000, |timeout| timeout.as_millis() as u64),
@@ -275,7 +276,8 @@ fn print_next_commands(folder: &Folder, topology: &Topology) {
     let program = std::env::args().next().unwrap_or_else(|| "ripstop".to_owned());
     let default = Folder::new(std::path::Path::new("./ripstop-network"));
     let is_default = default.is_ok_and(|default| default.path() == folder.path());
-    let dir = if is_default { String::new() } else { format!(" --dir '{}'", folder.path().display()) };
+    let dir =
+        if is_default { String::new() } else { format!(" --dir {}", shell::quoted(&folder.path().to_string_lossy())) };
     println!("\nThe channel {} is ready, the contract basic is deployed. Next:", topology.channel);
     for command in [
         "query basic GetAllAssets",
