@@ -107,6 +107,27 @@ impl BlockWriter {
         Ok(Some(written))
     }
 
+    /// Takes over a block that another orderer has written, if it is the next one.
+    ///
+    /// # Errors
+    /// When it lacks what an orderer writes.
+    pub fn adopt(&mut self, block: &Block) -> Result<bool, BlockWriterError> {
+        let next = Self::after(block, Vec::new())?;
+        let header = block.header.as_ref();
+        let follows =
+            header.is_some_and(|header| header.number == self.number && header.previous_hash == self.previous_hash);
+        if !follows || next.raft_index <= self.raft_index {
+            return Ok(false);
+        }
+        *self = Self { consenter_ids: std::mem::take(&mut self.consenter_ids), ..next };
+        Ok(true)
+    }
+
+    /// Number of the next block, which is how many there are.
+    pub fn height(&self) -> u64 {
+        self.number
+    }
+
     fn metadata(
         &self,
         header: &BlockHeader,

@@ -118,9 +118,8 @@ impl Session {
 }
 
 async fn order(Admitted { channel, order }: Admitted) -> Result<(), Refused> {
-    let unavailable = |info: String| Refused::new(Answer::ServiceUnavailable, info);
-    channel.chain().ready().map_err(|refusal| unavailable(refusal.to_string()))?;
-    channel.chain().submit(vec![(order, None)]).await.map_err(|stopped| unavailable(stopped.to_string()))
+    let ordered = channel.order(vec![(order, None)], false).await;
+    ordered.map_err(|reason| Refused::new(Answer::ServiceUnavailable, reason))
 }
 
 /// Counts an answer under Fabric's metric names.

@@ -3,6 +3,7 @@
 //! ```text
 //! intake ─▶ consenter thread ─▶ log thread    (Raft log: append, sync) ─▶ Persisted ─▶ consenter
 //!                            └▶ writer thread (block store: append, sync) ─▶ Applied ─▶ consenter
+//!                                ▲ block_fetch (a log that is too far behind)
 //! ```
 //! The consenter never waits for a disk, so a slow sync costs no leader its leadership. The
 //! two disks' threads take whatever has gathered meanwhile with one sync. Intake is bounded
@@ -25,17 +26,21 @@ use ripstop_ledger::files::FileError;
 use ripstop_ledger::{BlockStore, BlockStoreError};
 use ripstop_msp::SigningIdentity;
 use ripstop_proto::common::Block;
-use tokio::sync::{Semaphore, mpsc as tokio_mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc as tokio_mpsc, oneshot, watch};
 
 use crate::block_writer::{BlockWriter, BlockWriterError};
-use crate::consenter::{Consenter, ConsenterError, ConsenterMessage, Input, Output, Refusal, Submission};
+use crate::consenter::{Consenter, ConsenterError, ConsenterMessage, Input, Output, Submission};
 use crate::raft_log::RaftLog;
 use crate::receipt::{Item, Receipt};
+
+use writer_thread::Goods;
 
 /// Events that the consenter takes before it looks at the clock again.
 const EVENTS_AT_ONCE: usize = 1024;
 /// Bytes that one permit of the intake stands for.
 const ROOM_UNIT_BYTES: usize = 1024;
+/// Bytes of other consenters' messages that wait for the consenter.
+const INBOX_BYTES_MAX: usize = 64 << 20;
 
 /// A chain ended by itself. The node must stop.
 #[derive(Debug, thiserror::Error)]
@@ -90,9 +95,36 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<BlockStore>,
     pub(crate) signer: Arc<SigningIdentity>,
     pub(crate) written: Box<dyn Fn(Vec<Block>) + Send>,
+    pub(crate) fetching: tokio_mpsc::UnboundedSender<Fetching>,
     pub(crate) outbox: Box<dyn Fn(Vec<ConsenterMessage>) + Send>,
     pub(crate) intake_bytes_max: u32,
     pub(crate) failures: tokio_mpsc::UnboundedSender<ChainFailure>,
+}
+
+/// What is to be fetched from other consenters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fetching {
+    /// Blocks until there are so many.
+    UpTo(u64),
+    /// The log has followed; its end and the last block agree again.
+    CaughtUp,
+}
+
+/// Where blocks of other consenters go.
+#[derive(Clone)]
+pub(crate) struct FetchedBlocks(Arc<parking_lot::Mutex<Option<Sender<Goods>>>>);
+
+impl FetchedBlocks {
+    /// Stores verified blocks, in their order; returns when they are durable.
+    pub(crate) async fn store(&self, blocks: Vec<Block>) -> Result<(), Stopped> {
+        let (stored, is_stored) = oneshot::channel();
+        let sent = match self.0.lock().as_ref() {
+            Some(goods) => goods.send(Goods::Fetched(blocks, stored)).map_err(|_| Stopped),
+            None => Err(Stopped),
+        };
+        sent?;
+        is_stored.await.map_err(|_| Stopped)
+    }
 }
 
 /// Who leads, as this consenter sees it.
@@ -107,14 +139,22 @@ pub(crate) struct Leadership {
 /// What the consenter thread is told.
 enum Event {
     Input(Input<Receipt>),
+    /// A message of another consenter, with its part of the inbox.
+    Message {
+        sender: u64,
+        message: Box<ConsenterMessage>,
+        _room: OwnedSemaphorePermit,
+    },
     Stop,
 }
 
 /// A running chain.
 pub(crate) struct Chain {
     events: Sender<Event>,
+    fetched: FetchedBlocks,
     room: Arc<Semaphore>,
     room_units: u32,
+    inbox: Arc<Semaphore>,
     leadership: watch::Receiver<Leadership>,
     healthy: watch::Receiver<bool>,
     threads: parking_lot::Mutex<Vec<JoinHandle<()>>>,
@@ -137,7 +177,7 @@ impl Chain {
         let Parts { channel_id, consenter, consenter_id, tick_interval, log, writer, store, signer, .. } = parts;
         let (events, arrived) = mpsc::channel();
         let (records, to_persist) = mpsc::channel();
-        let (committed, to_write) = mpsc::channel();
+        let (goods, to_write) = mpsc::channel();
         let (leadership_seen, leadership) = watch::channel(Leadership::default());
         let (healthy_seen, healthy) = watch::channel(true);
         let labels = vec![Label::new("channel", channel_id.clone())];
@@ -149,7 +189,8 @@ impl Chain {
             tick_interval,
             arrived,
             records,
-            committed,
+            goods: goods.clone(),
+            fetching: parts.fetching,
             leadership: leadership_seen,
             healthy: healthy_seen,
             outbox: parts.outbox,
@@ -174,19 +215,28 @@ impl Chain {
         ];
         let room_units = parts.intake_bytes_max.div_ceil(ROOM_UNIT_BYTES as u32).max(1);
         let room = Arc::new(Semaphore::new(room_units as usize));
-        Ok(Self { events, room, room_units, leadership, healthy, threads: threads.into() })
+        let inbox = Arc::new(Semaphore::new(INBOX_BYTES_MAX / ROOM_UNIT_BYTES));
+        let fetched = FetchedBlocks(Arc::new(parking_lot::Mutex::new(Some(goods))));
+        Ok(Self { events, fetched, room, room_units, inbox, leadership, healthy, threads: threads.into() })
     }
 
-    /// Whether envelopes are taken now.
-    ///
-    /// # Errors
-    /// When another consenter leads, or none.
-    pub(crate) fn ready(&self) -> Result<(), Refusal> {
-        match *self.leadership.borrow() {
-            Leadership { is_self: true, .. } => Ok(()),
-            Leadership { leader: Some(leader), .. } => Err(Refusal::NotLeader { leader }),
-            Leadership { leader: None, .. } => Err(Refusal::NoLeader),
-        }
+    /// Who leads, and word of every change.
+    pub(crate) fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    /// Brings a message of `bytes` that the authenticated consenter `sender` sent, waiting
+    /// while too many others are on their way.
+    pub(crate) async fn receive(&self, sender: u64, message: ConsenterMessage, bytes: usize) -> Result<(), Stopped> {
+        let units = (bytes.min(INBOX_BYTES_MAX) / ROOM_UNIT_BYTES).max(1) as u32;
+        let room = Arc::clone(&self.inbox).acquire_many_owned(units).await.map_err(|_| Stopped)?;
+        let message = Event::Message { sender, message: Box::new(message), _room: room };
+        self.events.send(message).map_err(|_| Stopped)
+    }
+
+    /// Where blocks of other consenters go.
+    pub(crate) fn fetched(&self) -> FetchedBlocks {
+        self.fetched.clone()
     }
 
     /// Whether blocks go out: not while a cluster of more than two has no leader.
@@ -226,6 +276,8 @@ impl Chain {
         // No thread left to tell means that they have ended.
         let _ = self.events.send(Event::Stop);
         self.room.close();
+        self.inbox.close();
+        self.fetched.0.lock().take();
         for thread in self.threads.lock().drain(..) {
             // A panic has been told as a failure.
             let _ = thread.join();
@@ -287,7 +339,8 @@ struct ConsenterThread {
     tick_interval: Duration,
     arrived: Receiver<Event>,
     records: Sender<log_thread::Work>,
-    committed: Sender<crate::consenter::Committed<Receipt>>,
+    goods: Sender<Goods>,
+    fetching: tokio_mpsc::UnboundedSender<Fetching>,
     leadership: watch::Sender<Leadership>,
     healthy: watch::Sender<bool>,
     outbox: Box<dyn Fn(Vec<ConsenterMessage>) + Send>,
@@ -309,6 +362,7 @@ impl ConsenterThread {
             for event in events {
                 match event {
                     Event::Input(input) => self.step(input)?,
+                    Event::Message { sender, message, _room } => self.step(Input::Message { sender, message })?,
                     Event::Stop => return Ok(()),
                 }
             }
@@ -349,7 +403,7 @@ impl ConsenterThread {
                 let _ = self.records.send(log_thread::Work::Compact(position));
             }
             Output::Apply(batch) => {
-                let _ = self.committed.send(batch);
+                let _ = self.goods.send(Goods::Batch(batch));
             }
             Output::Refuse { receipts, refusal } => {
                 counter!("consensus_etcdraft_proposal_failures", self.labels.clone()).increment(receipts.len() as u64);
@@ -357,6 +411,9 @@ impl ConsenterThread {
                 receipts.into_iter().for_each(|receipt| receipt.refused(&reason));
             }
             Output::Leader { leader, is_self } => self.note_leader(Leadership { leader, is_self }),
+            // Nobody fetches any more when the node is ending.
+            Output::FetchBlocks { height } => _ = self.fetching.send(Fetching::UpTo(height)),
+            Output::CaughtUp => _ = self.fetching.send(Fetching::CaughtUp),
             Output::Filled(duration) => {
                 histogram!("blockcutter_block_fill_duration", self.labels.clone()).record(duration.as_secs_f64());
             }

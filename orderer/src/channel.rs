@@ -3,11 +3,13 @@
 //! ```text
 //! FOLDER/raft/    the Raft log
 //! FOLDER/blocks/  the block store; a channel is joined once its genesis block is in it
+//! FOLDER/catching-up  there while the blocks may be ahead of the Raft log
 //! ```
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use metrics::gauge;
 use parking_lot::Mutex;
@@ -17,16 +19,22 @@ use ripstop_ledger::files::{DiskFiles, FileError, Files};
 use ripstop_ledger::{BlockRecord, BlockStore, BlockStoreError};
 use ripstop_msp::{Certificate, SigningIdentity};
 use ripstop_proto::block;
-use ripstop_proto::common::Block;
+use ripstop_proto::common::{Block, Status};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::block_cutter::{BatchLimits, Cutting};
+use crate::block_fetch::BlockFetch;
 use crate::block_writer::{BlockWriter, BlockWriterError};
-use crate::chain::{Chain, ChainFailure, ChainStartError, Parts};
-use crate::consenter::{Consenter, Settings};
+use crate::chain::{Chain, ChainFailure, ChainStartError, Leadership, Orders, Parts};
+use crate::consenter::{Consenter, Refusal, Settings};
+use crate::forwarding::Forwarding;
+use crate::members::{Caller, Members};
 use crate::raft_log::{self, RaftLog, Recovered};
 use crate::raft_node::{RaftSettings, StartError};
 use crate::raft_segment::SegmentError;
+use crate::raft_transport::RaftTransport;
 
 /// Newest blocks that are kept in memory, by count and by bytes: every peer asks for each
 /// block as soon as it is there.
@@ -36,6 +44,12 @@ const RECENT_BYTES_MAX: usize = 32 << 20;
 /// Bytes of applied entries that the Raft log keeps at least, so that it is not compacted all the time.
 const KEPT_BYTES_MIN: u64 = 1 << 20;
 
+/// The file that says that blocks were fetched which the Raft log did not follow yet.
+const CATCHING_UP: &str = "catching-up";
+
+/// Election timeouts for which envelopes wait for a leader.
+const ELECTIONS_WAITED: u32 = 2;
+
 /// What every channel of this orderer shares.
 pub(crate) struct Node {
     pub(crate) signer: Arc<SigningIdentity>,
@@ -43,6 +57,9 @@ pub(crate) struct Node {
     pub(crate) tls_certificate: Certificate,
     pub(crate) cutting: Cutting,
     pub(crate) intake_bytes_max: u32,
+    pub(crate) caller: Caller,
+    /// Where the tasks of channels run.
+    pub(crate) runtime: Handle,
     pub(crate) failures: mpsc::UnboundedSender<ChainFailure>,
 }
 
@@ -110,7 +127,11 @@ pub(crate) struct Channel {
     store: Arc<BlockStore>,
     recent: Arc<RecentBlocks>,
     heights: watch::Receiver<u64>,
+    members: Arc<Members>,
     chain: Chain,
+    forwarding: Forwarding,
+    election_patience: Duration,
+    _fetch: AbortOnDropHandle<()>,
 }
 
 impl Channel {
@@ -120,7 +141,7 @@ impl Channel {
         let part = Part::of(&config, node)?;
         let files: Arc<dyn Files> = Arc::new(DiskFiles);
         let log = folder.join("raft");
-        RaftLog::create(Arc::clone(&files), &log, raft_log::SEGMENT_BYTES, rand::random(), &part.consenter_ids)?;
+        RaftLog::create(Arc::clone(&files), &log, raft_log::SEGMENT_BYTES, rand::random(), &part.members.ids())?;
         let store = BlockStore::open(files, folder.join("blocks"))?;
         store.append(&BlockRecord { block: Some(genesis.clone()), ..BlockRecord::default() })?;
         Self::start(folder, store, node)
@@ -148,11 +169,13 @@ impl Channel {
         let config_block = store.block(number)?.ok_or_else(|| unreadable(number))?;
         let config = ChannelConfig::from_block(&config_block)?;
         let part = Part::of(&config, node)?;
-        let writer = BlockWriter::after(&last, part.consenter_ids.clone())?;
+        let writer = BlockWriter::after(&last, part.members.ids())?;
         let (log, recovered) =
             open_log(folder)?.ok_or_else(|| ChannelError::LogMissing { folder: folder.to_owned() })?;
         say_found(config.channel_id(), store.height(), &recovered);
-        let consenter = Consenter::new(part.settings(writer.raft_index(), node.cutting), recovered)?;
+        let catching_up = folder.join(CATCHING_UP);
+        let settings = part.settings(&writer, catching_up.exists(), node.cutting);
+        let consenter = Consenter::new(settings, recovered)?;
 
         let store = Arc::new(store);
         let recent = Arc::new(RecentBlocks::default());
@@ -164,22 +187,41 @@ impl Channel {
             recently_written.add(blocks);
             height.send_if_modified(|height| std::mem::replace(height, next.unwrap_or(*height)) != *height);
         };
+        let transport = RaftTransport::start(config.channel_id(), &part.members, &node.caller, &node.runtime);
+        let (fetching, wanted) = mpsc::unbounded_channel();
         let chain = Chain::start(Parts {
             channel_id: config.channel_id().to_owned(),
             consenter,
-            consenter_id: part.id,
+            consenter_id: part.members.own_id(),
             tick_interval: part.raft.options.tick_interval,
             log,
             writer,
             store: Arc::clone(&store),
             signer: Arc::clone(&node.signer),
             written: Box::new(written),
-            // The only consenter has nobody to write to.
-            outbox: Box::new(|_| {}),
+            fetching,
+            outbox: Box::new(move |messages| transport.send(messages)),
             intake_bytes_max: node.intake_bytes_max,
             failures: node.failures.clone(),
-        });
-        Ok(Self { config: LiveConfig::new(config), store, recent, heights, chain: chain? })
+        })?;
+        let options = &part.raft.options;
+        let election_patience = ELECTIONS_WAITED * options.tick_interval * options.election_tick;
+        let members = part.members;
+        let (caller, leadership) = (node.caller.clone(), chain.leadership());
+        let forwarding =
+            Forwarding::new(config.channel_id(), Arc::clone(&members), caller, leadership, node.intake_bytes_max);
+        let config = LiveConfig::new(config);
+        let fetch = BlockFetch {
+            config: config.current(),
+            members: Arc::clone(&members),
+            caller: node.caller.clone(),
+            signer: Arc::clone(&node.signer),
+            store: Arc::clone(&store),
+            fetched: chain.fetched(),
+            catching_up,
+        };
+        let _fetch = AbortOnDropHandle::new(node.runtime.spawn(fetch.run(wanted)));
+        Ok(Self { config, store, recent, heights, members, chain, forwarding, election_patience, _fetch })
     }
 
     /// The configuration in force.
@@ -189,6 +231,59 @@ impl Channel {
 
     pub(crate) fn chain(&self) -> &Chain {
         &self.chain
+    }
+
+    /// All consenters.
+    pub(crate) fn members(&self) -> &Arc<Members> {
+        &self.members
+    }
+
+    /// Whether a consenter leads now, so that envelopes are not kept waiting.
+    pub(crate) fn has_leader(&self) -> bool {
+        self.chain.leadership().borrow().leader.is_some()
+    }
+
+    /// Brings envelopes in their order to whoever leads, waiting for room, and during an
+    /// election for its end. Returns when they are on their way; what becomes of them, the
+    /// items are told. What another consenter has forwarded (`is_forwarded`) goes no further.
+    ///
+    /// # Errors
+    /// When none of them is taken; the items are told, too.
+    pub(crate) async fn order(&self, orders: Orders, is_forwarded: bool) -> Result<(), String> {
+        let refuse = |orders: Orders, reason: String| {
+            let items = orders.into_iter().filter_map(|(_, item)| item);
+            items.for_each(|item| item.answer(Status::ServiceUnavailable, reason.clone()));
+            Err(reason)
+        };
+        match self.leadership(&orders).await {
+            Leadership { is_self: true, .. } => self.chain.submit(orders).await.map_err(|stopped| stopped.to_string()),
+            Leadership { leader: None, .. } => refuse(orders, Refusal::NoLeader.to_string()),
+            Leadership { leader: Some(leader), .. } if is_forwarded => {
+                refuse(orders, Refusal::NotLeader { leader }.to_string())
+            }
+            Leadership { leader: Some(leader), .. } => {
+                self.forwarding.forward(leader, orders).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Who leads; while nobody does and there is room to keep the envelopes, waits a little.
+    async fn leadership(&self, orders: &Orders) -> Leadership {
+        let mut leadership = self.chain.leadership();
+        let now = *leadership.borrow_and_update();
+        if now.leader.is_some() {
+            return now;
+        }
+        let room: Option<Vec<_>> = orders.iter().map(|(order, _)| self.forwarding.room_for(order)).collect();
+        if room.is_none() {
+            return now;
+        }
+        let elected = leadership.wait_for(|leadership| leadership.leader.is_some());
+        match tokio::time::timeout(self.election_patience, elected).await {
+            Ok(Ok(elected)) => *elected,
+            Ok(Err(_)) | Err(_) => now,
+        }
     }
 
     /// The number of blocks, and word of every further one.
@@ -225,16 +320,13 @@ fn say_found(channel_id: &str, height: u64, recovered: &Recovered) {
 
 /// This orderer's part in a channel's ordering service.
 struct Part {
-    id: u64,
-    consenter_ids: Vec<u64>,
+    members: Arc<Members>,
     raft: RaftConfig,
     limits: BatchLimits,
     absolute_bytes_max: u64,
 }
 
 impl Part {
-    /// Consenters are numbered in the order of the configuration, from 1; a node finds itself
-    /// by the key of its TLS certificate. Source: Fabric `orderer/consensus/etcdraft/consenter.go`.
     fn of(config: &ChannelConfig, node: &Node) -> Result<Self, ChannelError> {
         let refuse = |reason: String| Err(ChannelError::Ordering(reason));
         let Some(orderer) = config.orderer() else {
@@ -243,37 +335,28 @@ impl Part {
         let Some(raft) = orderer.raft.clone().filter(|_| orderer.consensus_type == CONSENSUS_ETCDRAFT) else {
             return refuse(format!("consensus type '{}': this orderer knows etcdraft only", orderer.consensus_type));
         };
-        let own_key = node.tls_certificate.public_key();
-        let is_self =
-            |pem: &[u8]| Certificate::from_pem(pem).is_ok_and(|certificate| certificate.public_key() == own_key);
-        let Some(place) = raft.consenters.iter().position(|consenter| is_self(&consenter.server_tls_certificate_pem))
-        else {
+        let Some(members) = Members::of(orderer, &node.tls_certificate) else {
             return refuse(
                 "none of the channel's consenters has this orderer's TLS certificate, and following a channel without \
                  being a consenter is not implemented: add this orderer to the consenters of the configuration"
                     .to_owned(),
             );
         };
-        if raft.consenters.len() > 1 {
-            return refuse(format!(
-                "the channel has {} consenters, but orderers do not exchange Raft messages yet: use a channel with one",
-                raft.consenters.len()
-            ));
-        }
-        let consenter_ids = (1..=raft.consenters.len() as u64).collect();
         let (limits, absolute_bytes_max) = limits(orderer);
-        Ok(Self { id: place as u64 + 1, consenter_ids, raft, limits, absolute_bytes_max })
+        Ok(Self { members: Arc::new(members), raft, limits, absolute_bytes_max })
     }
 
-    fn settings(&self, applied_index: u64, cutting: Cutting) -> Settings {
+    fn settings(&self, writer: &BlockWriter, catching_up: bool, cutting: Cutting) -> Settings {
         let options = &self.raft.options;
         let raft = RaftSettings {
-            id: self.id,
+            id: self.members.own_id(),
             election_ticks: options.election_tick as usize,
             heartbeat_ticks: options.heartbeat_tick as usize,
             uncommitted_bytes_max: 4 * self.absolute_bytes_max,
             kept_bytes: u64::from(options.snapshot_interval_bytes).max(KEPT_BYTES_MIN),
-            applied_index,
+            applied_index: writer.raft_index(),
+            height: writer.height(),
+            catching_up,
             seed: rand::random(),
         };
         Settings { raft, limits: self.limits, cutting, in_flight_max: options.max_inflight_blocks.max(1) as usize }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 use ripstop_channel::{ChannelConfig, ConfigError};
 use ripstop_ledger::files::{DiskFiles, Files};
+use ripstop_msp::Certificate;
 use ripstop_proto::block;
 use ripstop_proto::common::Block;
 
@@ -66,6 +67,11 @@ impl Channels {
     /// The ids of all channels, ascending.
     pub(crate) fn ids(&self) -> Vec<String> {
         self.joined.read().keys().cloned().collect()
+    }
+
+    /// Whether a certificate is that of a consenter of any channel here.
+    pub(crate) fn knows(&self, certificate: &Certificate) -> bool {
+        self.joined.read().values().any(|channel| channel.members().id_of(certificate).is_some())
     }
 
     /// Joins the channel of a genesis block and starts ordering for it.

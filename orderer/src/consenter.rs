@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use prost::Message as _;
-use raft::eraftpb::{Entry, Message};
+use raft::eraftpb::{Entry, Message, MessageType};
 use ripstop_proto::ripstop::v1::Batch;
 
 use crate::block_cutter::{BatchLimits, BlockCutter, Cut, Cutting};
@@ -27,6 +27,8 @@ use crate::raft_message::{self, NotABatch, OwnLog};
 use crate::raft_node::{RaftNode, RaftOutput};
 pub use crate::raft_node::{RaftSettings, StartError};
 use crate::raft_record::{Position, Record, entry_bytes};
+use crate::raft_storage::Blocks;
+use crate::raft_wire;
 
 /// A message between consenters.
 pub type ConsenterMessage = Message;
@@ -75,8 +77,13 @@ pub enum Input<R> {
     Envelopes(Vec<Submission<R>>),
     /// The records up to this number are durable.
     Persisted(u64),
-    /// The batches up to this index of the log are in the block store.
-    Applied(u64),
+    /// The blocks of all batches up to this index of the log are in the block store.
+    Applied {
+        /// The newest block's batch.
+        index: u64,
+        /// How many blocks there are.
+        height: u64,
+    },
 }
 
 /// What a consenter wants done.
@@ -109,6 +116,14 @@ pub enum Output<R> {
     },
     /// Entries up to here are no longer needed on disk.
     Compact(Position),
+    /// The log is too far behind: fetch blocks from another consenter until there are
+    /// `height`, then say [`Input::Applied`].
+    FetchBlocks {
+        /// How many there have to be.
+        height: u64,
+    },
+    /// The log has followed blocks that were fetched, and is durable.
+    CaughtUp,
     /// A batch was cut; for the measurements.
     Filled(std::time::Duration),
 }
@@ -170,6 +185,10 @@ pub struct Consenter<R> {
     committed_index: u64,
     in_flight_max: usize,
     leader: (u64, bool),
+    /// Where the log goes on as soon as the blocks up to there are stored.
+    snapshot: Option<(u64, Message)>,
+    /// Number of the record with which the log begins to follow blocks that were fetched.
+    restoring: Option<u64>,
     bytes_since_compaction: u64,
     kept_bytes: u64,
     outputs: Vec<Output<R>>,
@@ -188,6 +207,7 @@ impl<R> Consenter<R> {
     /// When the log and the blocks contradict each other or the settings are impossible.
     pub fn new(settings: Settings, recovered: Recovered) -> Result<Self, StartError> {
         let Settings { raft, limits, cutting, in_flight_max } = settings;
+        let catching_up = raft.catching_up;
         let bytes_since_compaction = recovered.entries.iter().map(|entry| entry_bytes(entry) as u64).sum();
         let mut consenter = Self {
             cutter: BlockCutter::new(limits, cutting),
@@ -195,14 +215,17 @@ impl<R> Consenter<R> {
             cut: VecDeque::new(),
             proposed: VecDeque::new(),
             applying: VecDeque::new(),
-            committed_index: raft.applied_index,
+            committed_index: 0,
             in_flight_max,
             leader: (0, false),
+            snapshot: None,
+            restoring: catching_up.then_some(0),
             bytes_since_compaction,
             kept_bytes: raft.kept_bytes,
             outputs: Vec::new(),
             raft: RaftNode::new(&raft, recovered)?,
         };
+        consenter.committed_index = consenter.raft.applied_index();
         if consenter.raft.members().len() == 1 {
             consenter.raft.campaign();
         }
@@ -222,8 +245,14 @@ impl<R> Consenter<R> {
             Input::Persisted(number) => {
                 let messages = self.raft.persisted(number);
                 self.outputs.push(Output::Send(messages));
+                let durable = self.raft.durable_index();
+                let is_followed = |restoring: &mut u64| *restoring <= number && self.raft.blocks().index <= durable;
+                if self.restoring.take_if(is_followed).is_some() {
+                    self.tell_applied();
+                    self.outputs.push(Output::CaughtUp);
+                }
             }
-            Input::Applied(index) => self.note_applied(index),
+            Input::Applied { index, height } => self.note_applied(index, height),
         }
         self.settle(now)?;
         Ok(std::mem::take(&mut self.outputs))
@@ -248,6 +277,27 @@ impl<R> Consenter<R> {
     }
 
     fn take_message(&mut self, sender: u64, message: Message) {
+        if message.msg_type == MessageType::MsgSnapshot {
+            return self.take_snapshot(sender, message);
+        }
+        self.step_message(sender, message);
+    }
+
+    /// The algorithm sees a snapshot once the blocks are there, so that nothing is ever
+    /// promised that could not be applied. The leader repeats it meanwhile.
+    fn take_snapshot(&mut self, sender: u64, message: Message) {
+        let (place, height) = raft_wire::snapshot_place(message.get_snapshot());
+        if place.index <= self.raft.blocks().index {
+            return self.step_message(sender, message);
+        }
+        if let Err(refused) = self.raft.check(sender, &message) {
+            return tracing::warn!(sender, %refused, "a message of another consenter was refused");
+        }
+        self.snapshot = Some((sender, message));
+        self.outputs.push(Output::FetchBlocks { height });
+    }
+
+    fn step_message(&mut self, sender: u64, message: Message) {
         if let Err(refused) = self.raft.step(sender, message) {
             tracing::warn!(sender, %refused, "a message of another consenter was refused");
         }
@@ -286,7 +336,13 @@ impl<R> Consenter<R> {
         }
     }
 
-    fn note_applied(&mut self, index: u64) {
+    fn note_applied(&mut self, index: u64, height: u64) {
+        self.raft.stored(Blocks { index, height });
+        let is_there =
+            |(_, message): &mut (u64, Message)| raft_wire::snapshot_place(message.get_snapshot()).0.index <= index;
+        if let Some((sender, message)) = self.snapshot.take_if(is_there) {
+            self.step_message(sender, message);
+        }
         let applied = self.applying.iter().take_while(|applying| **applying <= index).count();
         self.applying.drain(..applied);
         self.tell_applied();
@@ -318,7 +374,16 @@ impl<R> Consenter<R> {
             for output in wanted {
                 match output {
                     RaftOutput::Send(messages) => self.outputs.push(Output::Send(messages)),
-                    RaftOutput::Persist { number, record } => self.outputs.push(Output::Persist { number, record }),
+                    RaftOutput::Persist { number, record } => {
+                        if record.emptied {
+                            self.restoring = Some(number);
+                        }
+                        self.outputs.push(Output::Persist { number, record });
+                    }
+                    RaftOutput::Restored(place) => {
+                        self.committed_index = place.index;
+                        self.bytes_since_compaction = 0;
+                    }
                     RaftOutput::Committed(entries) => self.take_committed(entries)?,
                 }
             }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! broadcast, ordering_stream ─▶ admission ─▶ chain: consenter (block_cutter ─▶ raft) ─▶ block_writer ─▶ deliver
+//!                                 └▶ forwarding    ▲ raft_transport, cluster_service ▼ other consenters
 //! ```
 //! An orderer checks who sends and how much, never what a transaction says: it knows nothing
 //! of read and write sets, chaincode or peers. A batch is cut before consensus; when the
@@ -24,6 +25,7 @@ pub mod consenter;
 mod raft_message;
 mod raft_node;
 mod raft_storage;
+mod raft_wire;
 
 pub mod raft_log;
 pub mod raft_record;
@@ -32,6 +34,13 @@ mod raft_segment;
 pub mod block_writer;
 mod chain;
 mod receipt;
+
+mod backoff;
+mod block_fetch;
+mod cluster_service;
+mod forwarding;
+mod members;
+mod raft_transport;
 
 mod channel;
 mod channels;

@@ -1,5 +1,5 @@
 //! `ripstop.v1.Ordering/Submit`: envelopes in batches on one long stream, each answered once
-//! its block is durable on this orderer.
+//! its block is durable on the orderer that leads.
 //!
 //! The checks and their statuses are those of Broadcast. Items are answered as they are
 //! decided, not in their order; the sender tells them apart by its correlation ids. A refused
@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt, stream};
 use metrics::counter;
+use ripstop_msp::Certificate;
 use ripstop_proto::common::Status as Answer;
 use ripstop_proto::ripstop::v1::ordering_server::Ordering;
 use ripstop_proto::ripstop::v1::{SubmitItem, SubmitOutcome, SubmitRequest, SubmitResponse};
@@ -23,6 +24,7 @@ use crate::admission::{Admitted, Candidate, Judged, judge_all};
 use crate::chain::Orders;
 use crate::channel::Channel;
 use crate::channels::Channels;
+use crate::members::shown_certificate;
 use crate::receipt::{Item, Outcomes};
 
 /// Items of one stream that may wait for their outcome, or for the client to take it.
@@ -49,6 +51,7 @@ impl Ordering for OrderingService {
             channels: Arc::clone(&self.channels),
             places: Arc::new(Semaphore::new(ITEMS_IN_FLIGHT_MAX)),
             outcomes,
+            sender: shown_certificate(&request),
         };
         let (shutdown, client_gone) = (self.shutdown.clone(), closed.clone());
         let (errors, error) = mpsc::channel(1);
@@ -98,6 +101,8 @@ struct Session {
     channels: Arc<Channels>,
     places: Arc<Semaphore>,
     outcomes: Outcomes,
+    /// The certificate that the connection shows.
+    sender: Option<Certificate>,
 }
 
 impl Session {
@@ -140,19 +145,15 @@ impl Session {
             }
         }
         for (channel, orders) in by_channel.into_values() {
-            submit(&channel, orders).await;
+            let is_forwarded = self.sender.as_ref().is_some_and(|sender| channel.members().id_of(sender).is_some());
+            let has_leader = channel.has_leader();
+            let ordering = async move { channel.order(orders, is_forwarded).await };
+            // An election of one channel does not stop the stream for the others.
+            match has_leader {
+                true => _ = ordering.await,
+                false => _ = tokio::spawn(ordering),
+            }
         }
         Ok(())
-    }
-}
-
-/// Whatever happens to the envelopes, their items are answered by their receipts.
-async fn submit(channel: &Channel, orders: Orders) {
-    if let Err(refusal) = channel.chain().ready() {
-        let items = orders.into_iter().filter_map(|(_, item)| item);
-        return items.for_each(|item| item.answer(Answer::ServiceUnavailable, refusal.to_string()));
-    }
-    if channel.chain().submit(orders).await.is_err() {
-        tracing::debug!("envelopes came to a chain that is stopped");
     }
 }

@@ -142,9 +142,14 @@ impl RaftLog {
             return Ok(());
         }
         self.note(record);
-        match self.unwritten_commit && record.hard_state.is_none() {
+        let written = match self.unwritten_commit && record.hard_state.is_none() {
             true => self.write(&Record { hard_state: self.state.hard_state.clone(), ..record.clone() }),
             false => self.write(record),
+        };
+        written?;
+        match record.emptied {
+            true => self.retire(u64::MAX),
+            false => Ok(()),
         }
     }
 
@@ -165,7 +170,12 @@ impl RaftLog {
     /// The disk's.
     pub fn compact(&mut self, position: Position) -> Result<(), FileError> {
         self.append(&Record { compacted: Some(position), ..Record::default() })?;
-        let retired = self.sealed.iter().take_while(|segment| segment.last_index <= position.index).count();
+        self.retire(position.index)
+    }
+
+    /// Gives up the segments that hold no entry beyond `index`.
+    fn retire(&mut self, index: u64) -> Result<(), FileError> {
+        let retired = self.sealed.iter().take_while(|segment| segment.last_index <= index).count();
         for segment in self.sealed.drain(..retired) {
             raft_segment::retire(self.files.as_ref(), &self.folder, segment.number, self.segment_bytes)?;
         }
@@ -203,7 +213,7 @@ impl RaftLog {
     }
 
     fn begin_segment(&mut self, record: &Record) -> Result<(), FileError> {
-        let record = Record { entries: record.entries.clone(), ..self.state.clone() };
+        let record = Record { entries: record.entries.clone(), emptied: record.emptied, ..self.state.clone() };
         let start = SegmentStart {
             number: self.current.number() + 1,
             first_record: self.next_record,
@@ -227,6 +237,7 @@ fn whole_state(recovered: &Recovered) -> Record {
         hard_state: Some(recovered.hard_state.clone()),
         members: Some(recovered.members.clone()),
         compacted: Some(recovered.compacted),
+        emptied: false,
         entries: Vec::new(),
     }
 }
@@ -272,6 +283,9 @@ fn recover(folder: &Path, segments: &[(Segment, Found)]) -> Result<Recovered, Se
         }
         if let Some(members) = &record.members {
             recovered.members.clone_from(members);
+        }
+        if record.emptied {
+            recovered.entries.clear();
         }
         replay_entries(&mut recovered, &record.entries).map_err(|why| SegmentError::Damaged {
             path: raft_segment::path(folder, number),

@@ -9,6 +9,9 @@ use prost::Message as _;
 use raft::eraftpb::{Entry, EntryType, Message, MessageType};
 use ripstop_proto::ripstop::v1::Batch;
 
+use crate::raft_record::Position;
+use crate::raft_wire;
+
 /// Terms beyond this are refused: a correct cluster never gets there, and one more than the
 /// greatest number would be zero.
 const TERM_MAX: u64 = u64::MAX / 2;
@@ -62,6 +65,14 @@ pub(crate) enum MessageRefused {
     /// Entries that do not follow each other, or contradict what is committed.
     #[error("entry {0} does not fit: entries follow each other and never change what is committed")]
     Entry(u64),
+    /// A place that cannot be, or more blocks than entries.
+    #[error("no log has {height} blocks at index {index}")]
+    Snapshot {
+        /// The place.
+        index: u64,
+        /// The number of blocks there.
+        height: u64,
+    },
     /// An entry that is not a batch of envelopes.
     #[error("entry {0} is not a batch of envelopes")]
     Content(u64),
@@ -90,6 +101,7 @@ fn check_kind(message: &Message, own: &impl OwnLog) -> Result<(), MessageRefused
     match message.msg_type {
         MsgAppend => check_entries(message, own),
         MsgHeartbeat => within(message.commit, own.last_index()),
+        MsgSnapshot => check_snapshot(message, own),
         // Answers speak of our own log.
         MsgAppendResponse if !message.reject => within(message.index, own.last_index()),
         MsgAppendResponse | MsgHeartbeatResponse => Ok(()),
@@ -122,6 +134,20 @@ fn check_entries(message: &Message, own: &impl OwnLog) -> Result<(), MessageRefu
         before = (entry.index, entry.term);
     }
     Ok(())
+}
+
+fn check_snapshot(message: &Message, own: &impl OwnLog) -> Result<(), MessageRefused> {
+    let (Position { index, term }, height) = raft_wire::snapshot_place(message.get_snapshot());
+    if term == 0 || term > message.term {
+        return Err(MessageRefused::Term(term));
+    }
+    if index == 0 || index > u64::MAX / 2 || height == 0 || height > index + 1 {
+        return Err(MessageRefused::Snapshot { index, height });
+    }
+    match index <= own.committed_index() && own.term_of(index).is_some_and(|own_term| own_term != term) {
+        true => Err(MessageRefused::Entry(index)),
+        false => Ok(()),
+    }
 }
 
 /// An entry that is not what consenters put into the log.
@@ -228,7 +254,6 @@ mod tests {
             MsgHup,
             MsgBeat,
             MsgPropose,
-            MsgSnapshot,
             MsgUnreachable,
             MsgSnapStatus,
             MsgCheckQuorum,
@@ -259,6 +284,24 @@ mod tests {
         assert_eq!(with(|message| message.term = 0), Err(MessageRefused::Term(0)));
         assert_eq!(with(|message| message.term = u64::MAX), Err(MessageRefused::Term(u64::MAX)));
         assert_eq!(with(|message| message.commit = 6), Err(MessageRefused::Index { index: 6, last: 5 }));
+    }
+
+    #[test]
+    fn snapshots_that_cannot_be_are_refused() {
+        let snapshot = |index, term, height| {
+            let mut message = message(MessageType::MsgSnapshot);
+            message.set_snapshot(raft_wire::snapshot(Position { index, term }, height, &[]));
+            check(&message, 2, &Own)
+        };
+        assert_eq!(snapshot(9, 3, 10), Ok(()));
+        assert_eq!(snapshot(3, 2, 1), Ok(()));
+        assert_eq!(snapshot(9, 0, 4), Err(MessageRefused::Term(0)));
+        assert_eq!(snapshot(9, 4, 4), Err(MessageRefused::Term(4)), "later than the message");
+        for (index, height) in [(0, 1), (9, 0), (9, 11), (u64::MAX, 5)] {
+            assert_eq!(snapshot(index, 3, height), Err(MessageRefused::Snapshot { index, height }));
+        }
+        assert_eq!(snapshot(3, 3, 2), Err(MessageRefused::Entry(3)), "committed otherwise");
+        assert_eq!(check(&message(MessageType::MsgSnapshot), 2, &Own), Err(MessageRefused::Term(0)));
     }
 
     #[test]

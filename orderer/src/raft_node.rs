@@ -9,14 +9,15 @@
 
 use std::collections::VecDeque;
 
-use raft::eraftpb::{Entry, Message};
-use raft::{Config, RawNode, StateRole};
+use raft::eraftpb::{Entry, Message, MessageType};
+use raft::{Config, RawNode, SnapshotStatus, StateRole};
 use slog::{Discard, Logger, o};
 
 use crate::raft_log::Recovered;
 use crate::raft_message::{self, MessageRefused, OwnLog};
 use crate::raft_record::{Position, Record};
-use crate::raft_storage::RaftStorage;
+use crate::raft_storage::{Blocks, RaftStorage};
+use crate::raft_wire;
 
 /// Bytes of entries in one message to a follower; a larger entry travels alone.
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
@@ -41,6 +42,11 @@ pub struct RaftSettings {
     pub kept_bytes: u64,
     /// Index of the last entry that is already in the block store.
     pub applied_index: u64,
+    /// How many blocks there are.
+    pub height: u64,
+    /// Whether the blocks may be ahead of the log: some were fetched from another consenter,
+    /// and the log did not get to follow.
+    pub catching_up: bool,
     /// Where the choices of election timeouts begin.
     pub seed: u64,
 }
@@ -81,6 +87,8 @@ pub(crate) enum RaftOutput {
     Send(Vec<Message>),
     /// Make durable, in the order of the numbers, then call [`RaftNode::persisted`].
     Persist { number: u64, record: Record },
+    /// The log was given up; it goes on after this place, up to which blocks are stored.
+    Restored(Position),
     /// These entries are committed: apply them in order.
     Committed(Vec<Entry>),
 }
@@ -99,14 +107,19 @@ pub(crate) struct RaftNode {
 
 impl RaftNode {
     pub(crate) fn new(settings: &RaftSettings, mut recovered: Recovered) -> Result<Self, StartError> {
-        let applied = settings.applied_index;
+        let blocks = Blocks { index: settings.applied_index, height: settings.height };
         if !recovered.members.contains(&settings.id) {
             return Err(StartError::NotAMember { id: settings.id, members: recovered.members });
         }
         let (first, last) = (recovered.compacted.index + 1, recovered.compacted.index + recovered.entries.len() as u64);
-        if applied > last || applied + 1 < first {
-            return Err(StartError::LogLost { applied, first, last });
+        if (blocks.index > last && !settings.catching_up) || blocks.index + 1 < first {
+            return Err(StartError::LogLost { applied: blocks.index, first, last });
         }
+        // What was fetched says nothing about the entries of this log.
+        let applied = match settings.catching_up {
+            true => recovered.hard_state.commit.clamp(first - 1, last),
+            false => blocks.index,
+        };
         // Whatever is in the block store was committed; the log may not have had the time to say so.
         recovered.hard_state.commit = recovered.hard_state.commit.max(applied);
         let election_ticks = settings.election_ticks;
@@ -126,7 +139,7 @@ impl RaftNode {
             max_committed_size_per_ready: COMMITTED_BYTES_MAX,
             ..Config::default()
         };
-        let node = RawNode::new(&config, RaftStorage::new(recovered), &Logger::root(Discard, o!()))?;
+        let node = RawNode::new(&config, RaftStorage::new(recovered, blocks), &Logger::root(Discard, o!()))?;
         let seen = (node.raft.term, node.raft.state);
         let (held, kept_bytes, chance) = (VecDeque::new(), settings.kept_bytes, settings.seed);
         let mut node = Self { node, held, seen, election_ticks, election_timeout: election_ticks, kept_bytes, chance };
@@ -147,8 +160,17 @@ impl RaftNode {
         self.after_input();
     }
 
-    pub(crate) fn step(&mut self, sender: u64, message: Message) -> Result<(), MessageRefused> {
-        raft_message::check(&message, sender, self)?;
+    /// Whether a message may be stepped.
+    pub(crate) fn check(&self, sender: u64, message: &Message) -> Result<(), MessageRefused> {
+        raft_message::check(message, sender, self)
+    }
+
+    pub(crate) fn step(&mut self, sender: u64, mut message: Message) -> Result<(), MessageRefused> {
+        self.check(sender, &message)?;
+        if message.msg_type == MessageType::MsgSnapshot {
+            let (place, height) = raft_wire::snapshot_place(message.get_snapshot());
+            message.set_snapshot(raft_wire::snapshot(place, height, self.members()));
+        }
         // What the algorithm then says of a message (an old term, an unknown peer) changes nothing.
         let _ignored = self.node.step(message);
         self.after_input();
@@ -173,12 +195,34 @@ impl RaftNode {
 
     /// The entries up to this index are in the block store.
     pub(crate) fn applied(&mut self, index: u64) {
-        self.node.advance_apply_to(index);
+        // While the log is being given up for fetched blocks, its end is not durable yet.
+        self.node.advance_apply_to(index.min(self.node.raft.raft_log.persisted));
+    }
+
+    /// What stands in the block store now.
+    pub(crate) fn stored(&mut self, blocks: Blocks) {
+        self.node.mut_store().set_blocks(blocks);
+    }
+
+    pub(crate) fn blocks(&self) -> Blocks {
+        self.node.store().blocks()
+    }
+
+    /// Index of the last entry that is durable here.
+    pub(crate) fn durable_index(&self) -> u64 {
+        self.node.raft.raft_log.persisted
+    }
+
+    /// Index of the last entry that was handed out as committed.
+    pub(crate) fn applied_index(&self) -> u64 {
+        self.node.raft.raft_log.applied
     }
 
     /// Gives up entries in memory when enough of them are applied; the disk may follow.
     pub(crate) fn compact(&mut self) -> Option<Position> {
-        let position = self.node.store().compactable(self.node.raft.raft_log.applied, self.kept_bytes)?;
+        // The place of the newest block stays known, since it is what a snapshot says.
+        let applied = self.node.raft.raft_log.applied.min(self.blocks().index);
+        let position = self.node.store().compactable(applied, self.kept_bytes)?;
         self.node.mut_store().compact(position);
         Some(position)
     }
@@ -188,10 +232,20 @@ impl RaftNode {
         let mut outputs = Vec::new();
         while self.node.has_ready() {
             let mut ready = self.node.ready();
-            push_unless_empty(&mut outputs, ready.take_messages(), RaftOutput::Send);
+            let messages = ready.take_messages();
+            let snapshots = messages.iter().filter(|message| message.msg_type == MessageType::MsgSnapshot);
+            let told: Vec<u64> = snapshots.map(|message| message.to).collect();
+            push_unless_empty(&mut outputs, messages, RaftOutput::Send);
             let committed = ready.take_committed_entries();
-            let record = Record { hard_state: ready.hs().cloned(), entries: ready.take_entries(), ..Record::default() };
+            let mut record =
+                Record { hard_state: ready.hs().cloned(), entries: ready.take_entries(), ..Record::default() };
+            let (restored, _) = raft_wire::snapshot_place(ready.snapshot());
             let store = self.node.mut_store();
+            if restored.index > 0 {
+                store.restore(restored);
+                (record.compacted, record.emptied) = (Some(restored), true);
+                outputs.push(RaftOutput::Restored(restored));
+            }
             store.append(&record.entries);
             if let Some(state) = &record.hard_state {
                 store.set_hard_state(state.clone());
@@ -209,6 +263,9 @@ impl RaftNode {
                 }
             }
             push_unless_empty(&mut outputs, committed, RaftOutput::Committed);
+            // Otherwise the algorithm would wait for its arrival, which nobody can promise:
+            // after the next heartbeat it tries again.
+            told.into_iter().for_each(|id| self.node.report_snapshot(id, SnapshotStatus::Finish));
         }
         outputs
     }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! body    8  record number
-//!         1  which parts follow: 1 hard state, 2 members, 4 compacted
+//!         1  which parts follow: 1 hard state, 2 members, 4 compacted; 8 says that no entry
+//!            before this record counts any more, and has no part
 //!        24  hard state: term, vote, commit            (if flagged)
 //!       4+n  members: count, then one id each           (if flagged)
 //!        16  compacted: index and term                  (if flagged)
@@ -19,6 +20,7 @@ use raft::eraftpb::{Entry, HardState};
 const HARD_STATE: u8 = 1;
 const MEMBERS: u8 = 2;
 const COMPACTED: u8 = 4;
+const EMPTIED: u8 = 8;
 
 /// Bytes of an entry beside its data and context.
 const ENTRY_FRAME_BYTES: usize = 24;
@@ -41,6 +43,9 @@ pub struct Record {
     pub members: Option<Vec<u64>>,
     /// Entries up to this place are no longer part of the log.
     pub compacted: Option<Position>,
+    /// All entries of earlier records are void: the log goes on after `compacted`, with what
+    /// other consenters have.
+    pub emptied: bool,
     /// New entries, indexes ascending by one. They replace entries of the same and all
     /// higher indexes.
     pub entries: Vec<Entry>,
@@ -95,6 +100,7 @@ impl Record {
         flag(self.hard_state.is_some(), HARD_STATE)
             | flag(self.members.is_some(), MEMBERS)
             | flag(self.compacted.is_some(), COMPACTED)
+            | flag(self.emptied, EMPTIED)
     }
 
     /// Reads a body; the record's number comes first.
@@ -104,10 +110,10 @@ impl Record {
     pub fn read_body(mut body: Bytes) -> Result<(u64, Self), RecordError> {
         let number = take_u64(&mut body)?;
         let flags = body.try_get_u8().map_err(|_| RecordError::Short)?;
-        if flags & !(HARD_STATE | MEMBERS | COMPACTED) != 0 {
+        if flags & !(HARD_STATE | MEMBERS | COMPACTED | EMPTIED) != 0 {
             return Err(RecordError::UnknownParts(flags));
         }
-        let mut record = Self::default();
+        let mut record = Self { emptied: flags & EMPTIED != 0, ..Self::default() };
         if flags & HARD_STATE != 0 {
             record.hard_state = Some(take_hard_state(&mut body)?);
         }
@@ -177,6 +183,7 @@ pub(crate) mod tests {
             hard_state: Some(hard_state(3, 2, 9)),
             members: Some(vec![1, 2, 3]),
             compacted: Some(Position { index: 7, term: 2 }),
+            emptied: true,
             entries: vec![entry(3, 10, b"ten"), entry(3, 11, b"")],
         }
     }

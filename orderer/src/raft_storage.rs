@@ -1,14 +1,16 @@
 //! The log as the Raft algorithm reads it: in memory, the twin of [`crate::raft_log`].
 //!
 //! Entries stand here as soon as the algorithm has made them, also before they are durable;
-//! the consenter tells the algorithm separately how far the disk has come. Snapshots are not
-//! offered: a follower that is behind the first kept entry has to fetch blocks instead.
+//! the consenter tells the algorithm separately how far the disk has come. A snapshot is the
+//! place of the newest block: a follower that is behind the first kept entry fetches the
+//! blocks up to there from another consenter, and goes on with the log.
 
 use raft::eraftpb::{ConfState, Entry, HardState, Snapshot};
 use raft::{GetEntriesContext, RaftState, Storage, StorageError};
 
 use crate::raft_log::Recovered;
 use crate::raft_record::{Position, entry_bytes};
+use crate::raft_wire;
 
 /// The kept part of the log, and the state beside it.
 #[derive(Debug, Default)]
@@ -17,16 +19,34 @@ pub(crate) struct RaftStorage {
     members: Vec<u64>,
     compacted: Position,
     entries: Vec<Entry>,
+    blocks: Blocks,
+}
+
+/// What stands in the block store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Blocks {
+    /// Index of the newest block's batch in the log; 0 for the genesis block.
+    pub(crate) index: u64,
+    /// How many blocks there are.
+    pub(crate) height: u64,
 }
 
 impl RaftStorage {
-    pub(crate) fn new(recovered: Recovered) -> Self {
+    pub(crate) fn new(recovered: Recovered, blocks: Blocks) -> Self {
         let Recovered { hard_state, members, compacted, entries, torn: _ } = recovered;
-        Self { hard_state, members, compacted, entries }
+        Self { hard_state, members, compacted, entries, blocks }
     }
 
     pub(crate) fn members(&self) -> &[u64] {
         &self.members
+    }
+
+    pub(crate) fn blocks(&self) -> Blocks {
+        self.blocks
+    }
+
+    pub(crate) fn set_blocks(&mut self, blocks: Blocks) {
+        self.blocks = blocks;
     }
 
     pub(crate) fn set_hard_state(&mut self, state: HardState) {
@@ -73,6 +93,12 @@ impl RaftStorage {
         let bytes: u64 = given_up.iter().map(|entry| entry_bytes(entry) as u64).sum();
         let last = given_up.last().filter(|_| bytes > kept_bytes)?;
         Some(Position { index: last.index, term: last.term })
+    }
+
+    /// Gives up all entries: the log goes on after `position`.
+    pub(crate) fn restore(&mut self, position: Position) {
+        self.entries.clear();
+        self.compacted = position;
     }
 
     /// Gives up the entries up to `position`.
@@ -126,7 +152,11 @@ impl Storage for RaftStorage {
         Ok(self.last())
     }
 
-    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        Err(StorageError::SnapshotTemporarilyUnavailable.into())
+    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        let Blocks { index, height } = self.blocks;
+        match self.term_of(index).filter(|term| *term > 0 && index >= request_index) {
+            Some(term) => Ok(raft_wire::snapshot(Position { index, term }, height, &self.members)),
+            None => Err(StorageError::SnapshotTemporarilyUnavailable.into()),
+        }
     }
 }

@@ -56,6 +56,11 @@ impl Receipt {
         self.answer(Status::ServiceUnavailable, reason);
     }
 
+    /// Another consenter said what became of the envelope.
+    pub(crate) fn answered(mut self, status: Status, info: &str) {
+        self.answer(status, info);
+    }
+
     fn answer(&mut self, status: Status, info: &str) {
         if let Some(item) = self.item.take() {
             item.answer(status, info);

@@ -2,18 +2,21 @@
 //! Nothing is decided here.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ripstop_msp::{Certificate, CertificateError, SigningError, SigningIdentity};
 use ripstop_node::deliver::{Deliver, OrdererBlocks, Terms};
 use ripstop_node::operations::{self, HealthChecks, Metrics, Operations, OperationsError, Version};
-use ripstop_node::transport::{Listener, MESSAGE_BYTES_MAX, ServeError, ServerTls, TlsError};
+use ripstop_node::transport::{ClientIdentity, Dialer, Listener, MESSAGE_BYTES_MAX, ServeError, ServerTls, TlsError};
 use ripstop_node::{CancellationToken, health, logging};
+use ripstop_proto::hash;
 use ripstop_proto::orderer::atomic_broadcast_server::AtomicBroadcastServer;
+use ripstop_proto::ripstop::v1::cluster_server::ClusterServer;
 use ripstop_proto::ripstop::v1::ordering_server::OrderingServer;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tonic::service::Routes;
 
@@ -21,10 +24,15 @@ use crate::broadcast::AtomicBroadcastService;
 use crate::chain::ChainFailure;
 use crate::channel::{ChannelError, Node};
 use crate::channels::Channels;
+use crate::cluster_service::ClusterService;
+use crate::members::Caller;
 use crate::ordering_stream::OrderingService;
 use crate::participation;
 use crate::participation_listener::{AdminListener, AdminTls, ParticipationError};
 use crate::settings::OrdererSettings;
+
+/// How long another consenter may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why an orderer cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -185,11 +193,13 @@ impl Orderer {
         let ordering = OrderingServer::new(ordering)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let cluster = ClusterService { channels: Arc::clone(&self.channels), shutdown: stop.clone() };
+        let cluster = ClusterServer::new(cluster).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (serving, health) = health::service();
-        for service in ["orderer.AtomicBroadcast", "ripstop.v1.Ordering"] {
+        for service in ["orderer.AtomicBroadcast", "ripstop.v1.Ordering", "ripstop.v1.Cluster"] {
             serving.set(service, true).await;
         }
-        Routes::new(broadcast).add_service(ordering).add_service(health)
+        Routes::new(broadcast).add_service(ordering).add_service(cluster).add_service(health)
     }
 }
 
@@ -199,10 +209,19 @@ async fn open_channels(
 ) -> Result<Arc<Channels>, Error> {
     let node = &settings.node;
     let path = node.tls.certificate.clone();
-    let pem = std::fs::read(&path).map_err(|cause| Error::Unreadable { path: path.clone(), cause })?;
+    let certificate_pem = read(&path)?;
+    let tls_certificate =
+        Certificate::from_pem(&certificate_pem).map_err(|cause| Error::Certificate { path, cause })?;
+    let caller = Caller {
+        dialer: Dialer::new(node.dial.clone()).with_connect_timeout(CONNECT_TIMEOUT),
+        certificate_hash: hash::sha256(&[tls_certificate.der()]),
+        identity: ClientIdentity { certificate_pem, key_pem: read(&node.tls.key)? },
+    };
     let node = Node {
         signer: Arc::new(SigningIdentity::from_msp_folder(&node.msp_id, &node.msp_folder)?),
-        tls_certificate: Certificate::from_pem(&pem).map_err(|cause| Error::Certificate { path, cause })?,
+        tls_certificate,
+        caller,
+        runtime: Handle::current(),
         cutting: settings.orderer.cutting(),
         intake_bytes_max: settings.orderer.intake_bytes_max,
         failures,
@@ -210,6 +229,10 @@ async fn open_channels(
     let folder = settings.channels_folder();
     let opened = tokio::task::spawn_blocking(move || Channels::open(folder, node)).await?;
     Ok(Arc::new(opened?))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|cause| Error::Unreadable { path: path.to_owned(), cause })
 }
 
 async fn serve_admin(

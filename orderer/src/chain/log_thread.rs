@@ -74,10 +74,10 @@ fn join(record: &mut Record, number: &mut u64, further: Work) -> Option<Work> {
         (Some(last), Some(first)) => first.index == last + 1,
         (_, _) => true,
     };
-    if !follows || record.entries.len() >= JOINED_ENTRIES_MAX {
+    if !follows || later.emptied || record.entries.len() >= JOINED_ENTRIES_MAX {
         return Some(Work::Persist { number: later_number, record: later });
     }
-    let Record { hard_state, members, compacted, entries } = later;
+    let Record { hard_state, members, compacted, emptied: _, entries } = later;
     record.entries.extend(entries);
     record.hard_state = hard_state.or(record.hard_state.take());
     record.members = members.or(record.members.take());

@@ -41,6 +41,8 @@ impl Setting {
             uncommitted_bytes_max: 0,
             kept_bytes: 1 << 20,
             applied_index: 0,
+            height: 1,
+            catching_up: false,
             seed: 1,
         };
         let limits =
@@ -62,6 +64,7 @@ impl Setting {
             store: Arc::clone(&store),
             signer: Arc::new(signer),
             written: Box::new(|_| {}),
+            fetching: tokio_mpsc::unbounded_channel().0,
             outbox: Box::new(|_| {}),
             intake_bytes_max,
             failures: failure,
@@ -90,7 +93,7 @@ impl Setting {
 #[tokio::test]
 async fn an_item_is_answered_when_its_block_is_durable() {
     let mut setting = Setting::new(1 << 20);
-    setting.chain.ready().unwrap();
+    assert!(setting.chain.leadership().borrow().is_self);
     setting.submit(2, 100).await.unwrap();
     let outcome = setting.outcome().await;
     assert_eq!((outcome.status(), outcome.correlation_id), (Status::Success, 0));

@@ -178,12 +178,73 @@ fn a_message_that_its_sender_cannot_have_sent_changes_nothing() {
 }
 
 #[test]
+fn a_consenter_that_the_log_has_left_behind_fetches_blocks_and_goes_on_with_the_log() {
+    for seed in seeds(20) {
+        let mut world = World::keeping(3, seed, 300);
+        let leader = world.elect();
+        let late = leader % 3 + 1;
+        world.submit(leader, 3);
+        world.settle();
+        world.crash(late);
+        for _ in 0..100 {
+            world.submit(leader, 3);
+            world.settle();
+        }
+        world.start(late);
+        world.tick_until("the late one has every block", 10 * ELECTION_TICKS, |world| {
+            world.nodes.iter().all(|node| node.blocks.len() == 101)
+        });
+        assert!(world.fetched_count > 50, "seed {seed}: only {} blocks were fetched", world.fetched_count);
+        let leader = world.elect();
+        world.submit(leader, 3);
+        world.settle();
+        world.tick();
+        assert!(world.nodes.iter().all(|node| node.blocks.len() == 102), "seed {seed}");
+        world.crash(late);
+        world.start(late);
+        world.elect();
+        world.check();
+    }
+}
+
+#[test]
+fn catching_up_goes_on_after_a_crash_at_any_moment() {
+    for seed in seeds(40) {
+        let mut world = World::keeping(3, seed, 300);
+        let leader = world.elect();
+        let late = leader % 3 + 1;
+        world.submit(leader, 3);
+        world.crash(late);
+        world.settle();
+        for _ in 0..100 {
+            world.submit(leader, 3);
+            world.settle();
+        }
+        world.start(late);
+        for _ in 0..60 {
+            // Until a random event ends it: the disk may have been told of the fetched blocks or not.
+            let events = 10 * (seed % 7) + 20;
+            (0..events).for_each(|_| world.late_event(late));
+            world.crash(late);
+            world.check();
+            world.start(late);
+        }
+        world.elect();
+        world.tick_until("the late one has every block", 20 * ELECTION_TICKS, |world| {
+            world.nodes.iter().all(|node| node.blocks.len() == 101)
+        });
+        world.check();
+    }
+}
+
+#[test]
 fn three_or_five_consenters_agree_through_loss_reordering_partitions_and_crashes() {
-    let mut blocks = 0;
+    let (mut blocks, mut fetched) = (0, 0);
     let seeds = seeds(60);
     for &seed in &seeds {
         let count = if seed % 2 == 0 { 3 } else { 5 };
-        let mut world = World::new(count, seed);
+        // Every third world keeps so little of the log that blocks have to be fetched.
+        let mut world = if seed % 3 == 0 { World::keeping(count, seed, 300) } else { World::new(count, seed) };
         world.elect();
         for _ in 0..20 {
             (0..400).for_each(|_| world.anything());
@@ -207,6 +268,8 @@ fn three_or_five_consenters_agree_through_loss_reordering_partitions_and_crashes
         let length = world.nodes[0].blocks.len();
         assert!(world.nodes.iter().all(|node| node.blocks.len() == length), "seed {seed}");
         blocks += length;
+        fetched += world.fetched_count;
     }
+    assert!(seeds.len() < 10 || fetched > 50, "only {fetched} blocks were fetched");
     assert!(blocks > 20 * seeds.len(), "only {blocks} blocks in all: the world is too hostile to prove anything");
 }

@@ -34,6 +34,10 @@ pub(crate) struct Node {
     pub(crate) refused: Vec<u64>,
     pub(crate) leader: Option<u64>,
     pub(crate) is_leader: bool,
+    /// Whether it has blocks that its log does not follow yet.
+    catching_up: bool,
+    /// Whether it ever fetched a block.
+    was_behind: bool,
 }
 
 struct Running {
@@ -41,6 +45,8 @@ struct Running {
     log: RaftLog,
     to_persist: VecDeque<(u64, Record)>,
     to_apply: VecDeque<Committed<u64>>,
+    /// How many blocks are wanted from others.
+    to_fetch: Option<u64>,
 }
 
 /// All consenters, and the messages between them.
@@ -56,6 +62,8 @@ pub(crate) struct World {
     now: Instant,
     next_receipt: u64,
     kept_bytes: u64,
+    /// Blocks that were fetched, by all together.
+    pub(crate) fetched_count: u64,
     seed: u64,
 }
 
@@ -79,6 +87,7 @@ impl World {
             now: Instant::now(),
             next_receipt: 1,
             kept_bytes,
+            fetched_count: 0,
             seed,
         };
         let members: Vec<u64> = (1..=count).collect();
@@ -94,6 +103,8 @@ impl World {
                 refused: Vec::new(),
                 leader: None,
                 is_leader: false,
+                catching_up: false,
+                was_behind: false,
             };
             world.nodes.push(node);
             world.start(id);
@@ -117,6 +128,8 @@ impl World {
             uncommitted_bytes_max: 4096,
             kept_bytes,
             applied_index: node.blocks.last().map_or(0, |(index, _)| *index),
+            height: node.blocks.len() as u64 + 1,
+            catching_up: node.catching_up,
             seed,
         };
         let limits = BatchLimits { message_count_max: 3, preferred_bytes_max: 4096, timeout: 2 * TICK };
@@ -124,7 +137,8 @@ impl World {
         let settings = Settings { raft, limits, cutting, in_flight_max: 2 };
         let consenter = Consenter::new(settings, recovered).unwrap();
         (node.leader, node.is_leader) = (None, false);
-        node.running = Some(Running { consenter, log, to_persist: VecDeque::new(), to_apply: VecDeque::new() });
+        node.running =
+            Some(Running { consenter, log, to_persist: VecDeque::new(), to_apply: VecDeque::new(), to_fetch: None });
         self.input(id, Input::Wake);
     }
 
@@ -171,6 +185,8 @@ impl World {
                 Output::Refuse { receipts, .. } => node.refused.extend(receipts),
                 Output::Leader { leader, is_self } => (node.leader, node.is_leader) = (leader, is_self),
                 Output::Compact(position) => running.log.compact(position).unwrap(),
+                Output::FetchBlocks { height } => running.to_fetch = running.to_fetch.max(Some(height)),
+                Output::CaughtUp => node.catching_up = false,
                 Output::Filled(_) => {}
             }
         }
@@ -206,10 +222,36 @@ impl World {
         let node = self.node(id);
         let Some(running) = &mut node.running else { return };
         let Some(Committed { index, batch, receipts }) = running.to_apply.pop_front() else { return };
-        assert!(node.blocks.last().is_none_or(|(last, _)| *last < index), "consenter {id} applies {index} again");
-        node.blocks.push((index, batch.envelopes));
+        let stored = node.blocks.last().map_or(0, |(last, _)| *last);
+        assert!(index > stored || node.was_behind, "consenter {id} applies {index} again");
+        if index > stored {
+            node.blocks.push((index, batch.envelopes));
+        }
         node.acknowledged.extend(receipts);
-        self.input(id, Input::Applied(index));
+        self.tell_applied(id);
+    }
+
+    fn tell_applied(&mut self, id: u64) {
+        let blocks = &self.node(id).blocks;
+        let (index, height) = (blocks.last().map_or(0, |(index, _)| *index), blocks.len() as u64 + 1);
+        self.input(id, Input::Applied { index, height });
+    }
+
+    /// One block that a consenter wants is fetched from another one, if any has it.
+    pub(crate) fn fetch(&mut self, id: u64) {
+        let Some(height) = self.node(id).running.as_ref().and_then(|running| running.to_fetch) else { return };
+        let next = self.node(id).blocks.len();
+        if next as u64 + 1 >= height {
+            self.node(id).running.as_mut().unwrap().to_fetch = None;
+            return;
+        }
+        let from = self.chance.random_range(0..self.nodes.len());
+        let Some(block) = self.nodes[from].blocks.get(next).cloned() else { return };
+        let node = self.node(id);
+        (node.catching_up, node.was_behind) = (true, true);
+        node.blocks.push(block);
+        self.fetched_count += 1;
+        self.tell_applied(id);
     }
 
     /// One message arrives, whichever; or is lost.
@@ -242,8 +284,11 @@ impl World {
             (1..=self.nodes.len() as u64).for_each(|id| {
                 self.persist(id);
                 self.apply(id);
+                self.fetch(id);
             });
-            let busy = |running: &Running| !running.to_persist.is_empty() || !running.to_apply.is_empty();
+            let busy = |running: &Running| {
+                !running.to_persist.is_empty() || !running.to_apply.is_empty() || running.to_fetch.is_some()
+            };
             if self.network.is_empty() && !self.nodes.iter().any(|node| node.running.as_ref().is_some_and(busy)) {
                 return;
             }
@@ -280,7 +325,8 @@ impl World {
         match self.chance.random_range(0..1000) {
             0..=499 => self.deliver_one(),
             500..=649 => self.persist(id),
-            650..=799 => self.apply(id),
+            650..=749 => self.apply(id),
+            750..=799 => self.fetch(id),
             800..=899 => {
                 self.now += TICK / count as u32;
                 self.input(id, Input::Tick);
@@ -295,6 +341,25 @@ impl World {
             996..=997 => self.cut.clear(),
             998 => self.loss_percent = self.chance.random_range(0..30),
             _ => self.input(id, Input::Wake),
+        }
+    }
+
+    /// Something happens to one consenter, or a message arrives.
+    pub(crate) fn late_event(&mut self, id: u64) {
+        match self.chance.random_range(0..10) {
+            0..=3 => (0..5).for_each(|_| self.deliver_one()),
+            4 => self.persist(id),
+            5 => self.apply(id),
+            6..=8 => self.fetch(id),
+            _ => {
+                self.now += TICK;
+                (1..=self.nodes.len() as u64).for_each(|id| self.input(id, Input::Tick));
+                let others: Vec<u64> = (1..=self.nodes.len() as u64).filter(|other| *other != id).collect();
+                for other in others {
+                    (0..5).for_each(|_| self.persist(other));
+                    self.apply(other);
+                }
+            }
         }
     }
 
