@@ -257,7 +257,8 @@ fn caller(settings: &PeerSettings, identity: Arc<SigningIdentity>, dialer: Diale
         identity,
         dialer,
         tls_certificate_hash: sha256(&[certificate.der()]),
-        tls: ClientIdentity { certificate_pem, key_pem },
+        // As in Fabric, a peer that demands client certificates is one of a network that does.
+        tls: settings.node.tls.client_auth_required.then_some(ClientIdentity { certificate_pem, key_pem }),
     })
 }
 

@@ -42,8 +42,9 @@ pub struct Caller {
     pub identity: Arc<SigningIdentity>,
     /// Opens the connections.
     pub dialer: Dialer,
-    /// Shown to orderers that ask for a TLS certificate.
-    pub tls: ClientIdentity,
+    /// Shown to orderers that ask for a TLS certificate. Leave it out where they do not
+    /// demand one: an orderer that only knows other authorities ends the connection.
+    pub tls: Option<ClientIdentity>,
     /// SHA-256 of that certificate's DER, which such orderers find in the request.
     pub tls_certificate_hash: [u8; 32],
 }
@@ -167,7 +168,7 @@ impl DeliverClient {
     ) -> Result<tonic::Streaming<ripstop_proto::orderer::DeliverResponse>, Left> {
         let request = self.request(next_number)?;
         let connection =
-            self.caller.dialer.connect(&endpoint.address, &endpoint.tls_roots_pem, Some(&self.caller.tls)).await?;
+            self.caller.dialer.connect(&endpoint.address, &endpoint.tls_roots_pem, self.caller.tls.as_ref()).await?;
         let mut client = AtomicBroadcastClient::new(connection).max_decoding_message_size(MESSAGE_BYTES_MAX);
         // The request side stays open: an orderer may take its end for ours.
         let requests = tokio_stream::once(request).chain(tokio_stream::pending());

@@ -1,8 +1,7 @@
 //! Which of the layouts that satisfy the policies can be served by the peers at hand.
 //!
-//! A layout says how many peers of which organization endorse. Plans are invisible to clients and
-//! to validators: only the
-//! endorsements that come of them are judged.
+//! A layout says how many peers of which organization endorse. Plans are invisible to
+//! clients and to validators: only the endorsements that come of them are judged.
 
 use ripstop_channel::Layout;
 use ripstop_channel::layout::contains;

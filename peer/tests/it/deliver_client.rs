@@ -113,10 +113,10 @@ impl Following {
         let caller = Caller {
             identity: Arc::new(SigningIdentity::from_msp_folder("Org1MSP", folder.msp()).unwrap()),
             dialer: Dialer::new(dial),
-            tls: ClientIdentity {
+            tls: Some(ClientIdentity {
                 certificate_pem: std::fs::read(folder.tls_certificate()).unwrap(),
                 key_pem: std::fs::read(folder.tls_key()).unwrap(),
-            },
+            }),
             tls_certificate_hash: [5; 32],
         };
         let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
