@@ -8,7 +8,7 @@ use crate::topology::{Cutting, Identities};
 
 /// A permissioned ledger that is Fabric on the wire: orderer, peer and tools in one program.
 #[derive(Debug, Parser)]
-#[command(name = "ripstop", version, about, propagate_version = true)]
+#[command(name = "ripstop", version, about)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) target: Target,

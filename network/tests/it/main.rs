@@ -9,3 +9,4 @@ mod contract;
 mod network;
 mod node_sdk;
 mod same_on_every_peer;
+mod why;

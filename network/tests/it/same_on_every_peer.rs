@@ -67,7 +67,8 @@ async fn provoke(network: &Network, round: &str) -> BTreeMap<&'static str, usize
     codes
 }
 
-async fn gateway(network: &Network) -> Gateway {
+/// User1 of organization 1 at its peer.
+pub(crate) async fn gateway(network: &Network) -> Gateway {
     let organization = network.organization("org1.example.com");
     let user = organization.join("users/User1@org1.example.com/msp");
     let identity = SigningIdentity::from_msp_folder("Org1MSP", user).unwrap();
