@@ -8,5 +8,6 @@ mod command_line;
 mod contract;
 mod network;
 mod node_sdk;
+mod refusals;
 mod same_on_every_peer;
 mod why;
