@@ -61,29 +61,39 @@ struct OrdererTable {
 /// Writes the file of every node.
 pub(crate) fn write(folder: &Folder, topology: &Topology) -> anyhow::Result<()> {
     let dial = dial_map(topology);
-    let node =
-        |name: &str, msp_id: &str, member: &MemberFolder, port: u16, operations_port: u16| -> anyhow::Result<Node> {
-            let relative = |path: PathBuf| from_node_folder(folder, &path);
-            Ok(Node {
-                name: name.to_owned(),
-                msp_id: msp_id.to_owned(),
-                msp_folder: relative(member.msp())?,
-                data_folder: "data".into(),
-                listen: loopback(port).to_string(),
-                advertise: format!("{name}:{port}"),
-                operations_listen: loopback(operations_port).to_string(),
-                tls: Tls {
-                    certificate: relative(member.tls_certificate())?,
-                    key: relative(member.tls_key())?,
-                    client_roots: Vec::new(),
-                },
-                dial: dial.clone(),
-            })
-        };
+    let node = |name: &str,
+                msp_id: &str,
+                member: &MemberFolder,
+                port: u16,
+                operations_port: u16,
+                client_roots|
+     -> anyhow::Result<Node> {
+        let relative = |path: PathBuf| from_node_folder(folder, &path);
+        Ok(Node {
+            name: name.to_owned(),
+            msp_id: msp_id.to_owned(),
+            msp_folder: relative(member.msp())?,
+            data_folder: "data".into(),
+            listen: loopback(port).to_string(),
+            advertise: format!("{name}:{port}"),
+            operations_listen: loopback(operations_port).to_string(),
+            tls: Tls {
+                certificate: relative(member.tls_certificate())?,
+                key: relative(member.tls_key())?,
+                client_roots,
+            },
+            dial: dial.clone(),
+        })
+    };
     for orderer in &topology.orderers {
         let member = folder.orderer_organization().node(&orderer.name, Role::Orderer);
+        // Orderers know each other by their TLS certificates; peers show theirs without being asked
+        // for one, and what is shown has to be of a known authority.
+        let peer_roots = topology.organizations.iter().map(|organization| folder.organization(organization).tls_root());
+        let client_roots = std::iter::once(member.tls_root()).chain(peer_roots);
+        let client_roots = client_roots.map(|root| from_node_folder(folder, &root)).collect::<anyhow::Result<_>>()?;
         let file = OrdererFile {
-            node: node(&orderer.name, ORDERER_MSP_ID, &member, orderer.port, orderer.operations_port)?,
+            node: node(&orderer.name, ORDERER_MSP_ID, &member, orderer.port, orderer.operations_port, client_roots)?,
             orderer: OrdererTable {
                 cutting: topology.cutting,
                 admin_listen: loopback(orderer.admin_port).to_string(),
@@ -94,7 +104,9 @@ pub(crate) fn write(folder: &Folder, topology: &Topology) -> anyhow::Result<()> 
     }
     for (organization, peer) in topology.peers() {
         let member = folder.organization(organization).node(&peer.name, Role::Peer);
-        let file = PeerFile { node: node(&peer.name, &organization.msp_id, &member, peer.port, peer.operations_port)? };
+        let file = PeerFile {
+            node: node(&peer.name, &organization.msp_id, &member, peer.port, peer.operations_port, Vec::new())?,
+        };
         write_file(&folder.node(&peer.name), &file)?;
     }
     Ok(())
