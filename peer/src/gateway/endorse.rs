@@ -3,10 +3,12 @@
 //!
 //! The first endorser is a peer of our own organization. Its answer says which chaincodes
 //! and collections the transaction touched, so which policies have to be satisfied; the
-//! rest of the chosen layout is then asked in parallel. Every payload must be the same.
+//! rest of the chosen layout is then asked in parallel. Every payload must be the same; as
+//! peers commit a block moments apart, answers that differ are asked for again.
 //! Source of order, codes and texts: Fabric `internal/pkg/gateway/endorse.go`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -26,6 +28,12 @@ use crate::lifecycle::definition;
 
 pub(super) const TIMED_OUT: &str = "endorsement timeout expired while collecting endorsements";
 
+/// How often all endorsers are asked while they disagree. Fabric asks once, and leaves it to
+/// the client to come again when the slower peer has caught up.
+const ATTEMPTS: u32 = 4;
+/// Wait after the first disagreement; it grows by as much with each further one.
+const PAUSE: Duration = Duration::from_millis(20);
+
 impl Gateway {
     pub(super) async fn endorse_proposal(&self, request: EndorseRequest) -> Result<EndorseResponse, Status> {
         let signed = request
@@ -36,13 +44,21 @@ impl Gateway {
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let channel = self.channel(&proposal.channel_header.channel_id)?;
         let config = channel.config();
-        let mut collection = Collection::new(self, &config, signed);
-        if request.endorsing_organizations.is_empty() {
-            collection.collect_by_policy(&channel, &proposal).await?;
-        } else {
-            collection.collect_from(&request.endorsing_organizations).await?;
-        }
-        let (response_payload, endorsements) = collection.finish();
+        let mut attempt = 1;
+        let (response_payload, endorsements) = loop {
+            let mut collection = Collection::new(self, &config, signed.clone());
+            let collected = if request.endorsing_organizations.is_empty() {
+                collection.collect_by_policy(&channel, &proposal).await
+            } else {
+                collection.collect_from(&request.endorsing_organizations).await
+            };
+            match collected {
+                Ok(()) => break collection.finish(),
+                Err(_) if collection.disagreed && attempt < ATTEMPTS => tokio::time::sleep(PAUSE * attempt).await,
+                Err(status) => return Err(status),
+            }
+            attempt += 1;
+        };
         let prepared = transaction::assemble(&proposal.proposal, response_payload, endorsements)
             .map_err(|error| Status::aborted(format!("failed to assemble transaction: {error}")))?;
         Ok(EndorseResponse { prepared_transaction: Some(prepared) })
@@ -62,6 +78,8 @@ struct Collection<'a> {
     response_payload: Option<Bytes>,
     endorsements: BTreeMap<String, Vec<Endorsement>>,
     details: Vec<ErrorDetail>,
+    /// Whether running the chaincode came to another result on another peer.
+    disagreed: bool,
 }
 
 impl<'a> Collection<'a> {
@@ -83,6 +101,7 @@ impl<'a> Collection<'a> {
             response_payload: None,
             endorsements: BTreeMap::new(),
             details: Vec::new(),
+            disagreed: false,
         }
     }
 
@@ -164,7 +183,11 @@ impl<'a> Collection<'a> {
                 }
                 match answer {
                     Ok(response) => self.take(&peer, response),
-                    Err(failed) => self.details.push(failure::detail(&peer.address, &peer.msp_id, &failed.message)),
+                    Err(failed) => {
+                        // The chaincode declined here and was content elsewhere.
+                        self.disagreed |= failed.code == Code::Unknown && self.response_payload.is_some();
+                        self.details.push(failure::detail(&peer.address, &peer.msp_id, &failed.message));
+                    }
                 }
             }
         }
@@ -188,6 +211,7 @@ impl<'a> Collection<'a> {
     fn take(&mut self, peer: &ChannelPeer, response: ProposalResponse) {
         let expected = self.response_payload.get_or_insert_with(|| response.payload.clone());
         if *expected != response.payload {
+            self.disagreed = true;
             let text = "ProposalResponsePayloads do not match";
             self.details.push(failure::detail(&peer.address, &peer.msp_id, text));
             return;
