@@ -26,13 +26,13 @@ fn install_packages() {
     });
 }
 
-/// Runs the steps as User1 of Org1 against `chaincode`.
-fn asset_transfer(network: &Network, chaincode: &str) {
+/// Runs a program's steps as User1 of Org1 against `chaincode`.
+fn run(program: &str, network: &Network, chaincode: &str) {
     let organization = network.organization("org1.example.com");
     let user = organization.join("users/User1@org1.example.com/msp");
     let peer = network.node("peer0.org1.example.com");
     let output = Command::new("node")
-        .arg("asset-transfer.js")
+        .arg(program)
         .current_dir(interop())
         .env("CRYPTO_PATH", &organization)
         .env("KEY_DIRECTORY_PATH", user.join("keystore"))
@@ -47,7 +47,7 @@ fn asset_transfer(network: &Network, chaincode: &str) {
         .expect("this test needs Node 20");
     assert!(
         output.status.success(),
-        "asset-transfer.js failed against {chaincode}:\n{}\n{}",
+        "{program} failed against {chaincode}:\n{}\n{}",
         text(&output.stdout),
         text(&output.stderr)
     );
@@ -104,11 +104,27 @@ fn the_official_sdk_runs_asset_transfer_basic_against_our_contract_and_a_node_co
     let address =
         network.json(&["network", "status", "--json"])["contracts"][0]["address"].as_str().unwrap().to_owned();
     deploy(&network, "basic", &address.replace("localhost", "127.0.0.1"));
-    asset_transfer(&network, "basic");
+    run("asset-transfer.js", &network, "basic");
 
     let address = free_address().to_string();
     let package_id = deploy(&network, "node-basic", &address);
     let contract = NodeContract::start(&interop().join("basic-contract"), &address, &package_id);
-    asset_transfer(&network, "node-basic");
+    run("asset-transfer.js", &network, "node-basic");
     drop(contract);
+}
+
+#[test]
+fn the_official_sdk_reads_the_three_kinds_of_block_events() {
+    install_packages();
+    let network = Network::up(&[]);
+    run("block-events.js", &network, "basic");
+}
+
+#[test]
+fn the_official_sdk_notices_nothing_of_a_dead_peer_of_another_organization() {
+    install_packages();
+    let network = Network::up(&["--orderers", "3", "--peers-per-org", "2"]);
+    network.ok(&["network", "kill", "peer1.org2.example.com"]);
+    run("asset-transfer.js", &network, "basic");
+    run("block-events.js", &network, "basic");
 }
