@@ -51,6 +51,9 @@ pub(crate) async fn submit(folder: &Folder, target: &Target, call: &Call) -> any
         }
         let stages = stages.map(|(stage, duration)| format!("{stage} {duration:.1} ms"));
         println!("took    {}", stages.join(", "));
+        if !status.is_successful() {
+            println!("why     ripstop why {}", status.transaction_id);
+        }
     }
     Ok(if status.is_successful() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
