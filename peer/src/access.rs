@@ -15,6 +15,9 @@ use ripstop_proto::common::{ChannelHeader, MspPrincipal, MspRole, msp_principal,
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
 pub enum Denied {
+    /// Nothing says who may use the resource, so nobody may.
+    #[error("Unmapped policy for {0}: this version has no such function")]
+    Unmapped(String),
     /// The channel's policy for the resource is not met.
     #[error("failed evaluating policy on signed data: access to {resource} needs {policy}: {cause}")]
     Policy {
@@ -71,6 +74,9 @@ pub enum Denied {
 /// Names the policy and why it is not met.
 pub fn check_channel(config: &ChannelConfig, resource: &str, signed: &SignedBytes<'_>) -> Result<(), Denied> {
     let policy = config.acl(resource);
+    if policy.is_empty() {
+        return Err(Denied::Unmapped(resource.to_owned()));
+    }
     config.check(&policy, std::slice::from_ref(signed)).map_err(|cause| Denied::Policy {
         resource: resource.to_owned(),
         policy: policy.clone(),
