@@ -7,7 +7,7 @@ use ripstop_channel::ChannelConfig;
 use ripstop_msp::{SigningError, SigningIdentity};
 use ripstop_proto::common::{ChannelHeader, Envelope, Header, HeaderType, Payload, SignatureHeader};
 use ripstop_proto::envelope;
-use ripstop_proto::orderer::{SeekInfo, SeekPosition, SeekSpecified, seek_info, seek_position};
+use ripstop_proto::orderer::{SeekInfo, SeekNewest, SeekPosition, SeekSpecified, seek_info, seek_position};
 
 /// An orderer's address and the certificate authorities its TLS certificate may be of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,44 @@ pub fn seek_from(
     nonce: [u8; 24],
     now: SystemTime,
 ) -> Result<Envelope, SigningError> {
+    let block = |number| Some(SeekPosition { r#type: Some(seek_position::Type::Specified(SeekSpecified { number })) });
+    let seek = SeekInfo {
+        start: block(first_number),
+        stop: block(u64::MAX),
+        behavior: seek_info::SeekBehavior::BlockUntilReady as i32,
+        ..SeekInfo::default()
+    };
+    signed(channel_id, &seek, identity, tls_certificate_hash, nonce, now)
+}
+
+/// A signed request for header and signatures of the newest block, whatever the state of
+/// the orderer's consensus. Arguments and errors as for [`seek_from`].
+pub(super) fn seek_newest_header(
+    channel_id: &str,
+    identity: &SigningIdentity,
+    tls_certificate_hash: [u8; 32],
+    nonce: [u8; 24],
+    now: SystemTime,
+) -> Result<Envelope, SigningError> {
+    let newest = Some(SeekPosition { r#type: Some(seek_position::Type::Newest(SeekNewest {})) });
+    let seek = SeekInfo {
+        start: newest,
+        stop: newest,
+        behavior: seek_info::SeekBehavior::FailIfNotReady as i32,
+        error_response: seek_info::SeekErrorResponse::BestEffort as i32,
+        content_type: seek_info::SeekContentType::HeaderWithSig as i32,
+    };
+    signed(channel_id, &seek, identity, tls_certificate_hash, nonce, now)
+}
+
+fn signed(
+    channel_id: &str,
+    seek: &SeekInfo,
+    identity: &SigningIdentity,
+    tls_certificate_hash: [u8; 32],
+    nonce: [u8; 24],
+    now: SystemTime,
+) -> Result<Envelope, SigningError> {
     let channel_header = ChannelHeader {
         r#type: HeaderType::DeliverSeekInfo as i32,
         channel_id: channel_id.to_owned(),
@@ -59,21 +97,11 @@ pub fn seek_from(
             channel_header: channel_header.encode_to_vec().into(),
             signature_header: signature_header.encode_to_vec().into(),
         }),
-        data: seek_info(first_number).encode_to_vec().into(),
+        data: seek.encode_to_vec().into(),
     };
     let payload = payload.encode_to_vec();
     let signature = identity.sign(&payload)?;
     Ok(envelope::signed(payload.into(), signature.into()))
-}
-
-fn seek_info(first_number: u64) -> SeekInfo {
-    let block = |number| Some(SeekPosition { r#type: Some(seek_position::Type::Specified(SeekSpecified { number })) });
-    SeekInfo {
-        start: block(first_number),
-        stop: block(u64::MAX),
-        behavior: seek_info::SeekBehavior::BlockUntilReady as i32,
-        ..SeekInfo::default()
-    }
 }
 
 fn timestamp(now: SystemTime) -> prost_types::Timestamp {

@@ -3,13 +3,16 @@
 //! It speaks Fabric's `orderer.AtomicBroadcast/Deliver`: a signed request that
 //! starts at the ledger's height and never ends. Endpoints come from the
 //! configuration in force; when one fails, the next is asked, and after a round
-//! of failures the client waits a little. It judges the chain and the orderers'
+//! of failures the client waits a little. One that is silent is left when others
+//! are ahead (`others`). It judges the chain and the orderers'
 //! signatures (`chain`), never a transaction: that is `validator`.
 
 mod backoff;
 mod chain;
 mod endpoints;
+mod others;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -26,6 +29,7 @@ use tokio::sync::mpsc;
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 
+use self::others::{Ahead, Others};
 use crate::channel::Channel;
 
 pub use backoff::Backoff;
@@ -34,6 +38,9 @@ pub use endpoints::{Endpoint, endpoints, seek_from};
 
 /// How long one endpoint may take to accept a connection and the request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long an orderer may send nothing before others are asked how far they are.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// As whom orderers are asked, and how they are reached.
 #[derive(Clone)]
@@ -54,6 +61,7 @@ pub struct DeliverClient {
     channel: Arc<Channel>,
     caller: Caller,
     backoff: Backoff,
+    silence_max: Duration,
     random: StdRng,
 }
 
@@ -74,6 +82,8 @@ enum Left {
     Ended,
     #[error("the orderer sent a message that is neither block nor status")]
     Empty,
+    #[error("it sent nothing, and {} has block {}", .0.endpoint.address, .0.newest)]
+    Overtaken(Ahead),
     #[error("refused the block: {0}")]
     BadBlock(#[from] BadBlock),
     #[error("the verification did not end: {0}")]
@@ -83,7 +93,15 @@ enum Left {
 impl DeliverClient {
     /// A client that draws the order of endpoints and its waiting times from `seed`.
     pub fn new(channel: Arc<Channel>, caller: Caller, backoff: Backoff, seed: u64) -> Self {
-        Self { channel, caller, backoff, random: StdRng::seed_from_u64(seed) }
+        Self { channel, caller, backoff, silence_max: SILENCE_MAX, random: StdRng::seed_from_u64(seed) }
+    }
+
+    /// Asks other orderers how far they are once the one that is followed has sent nothing
+    /// for so long (default 2 s), and leaves it after as long again.
+    #[must_use]
+    pub fn with_silence_max(mut self, silence_max: Duration) -> Self {
+        self.silence_max = silence_max;
+        self
     }
 
     /// Sends verified blocks from the ledger's height on, in order and without gap,
@@ -110,9 +128,10 @@ impl DeliverClient {
                 tracing::error!(channel = self.channel.id(), "the configuration names no orderer endpoint");
             }
             endpoints.shuffle(&mut self.random);
-            for endpoint in &endpoints {
+            let mut endpoints = VecDeque::from(endpoints);
+            while let Some(endpoint) = endpoints.pop_front() {
                 let next_number = tip.next_number;
-                let Err(left) = self.follow(endpoint, tip, delivered_blocks).await else { return };
+                let Err(left) = self.follow(&endpoint, tip, delivered_blocks).await else { return };
                 tracing::warn!(
                     channel = self.channel.id(),
                     orderer = endpoint.address,
@@ -121,6 +140,10 @@ impl DeliverClient {
                 );
                 if tip.next_number > next_number {
                     self.backoff.reset();
+                }
+                if let Left::Overtaken(Ahead { endpoint, .. }) = left {
+                    endpoints.retain(|other| *other != endpoint);
+                    endpoints.push_front(endpoint);
                 }
             }
             tokio::time::sleep(self.backoff.next(&mut self.random)).await;
@@ -143,8 +166,14 @@ impl DeliverClient {
             next_block = tip.next_number,
             "following the orderer"
         );
-        while let Some(answer) = answers.next().await {
-            let block = match answer?.r#type.ok_or(Left::Empty)? {
+        let mut others = Others::new(self, endpoint);
+        loop {
+            let answer = tokio::select! {
+                biased;
+                answer = answers.next() => answer.ok_or(Left::Ended)??,
+                ahead = others.ahead_of(tip.next_number) => return Err(Left::Overtaken(ahead)),
+            };
+            let block = match answer.r#type.ok_or(Left::Empty)? {
                 deliver_response::Type::Block(block) => block,
                 deliver_response::Type::Status(status) => return Err(Left::Status(name_of(status))),
             };
@@ -158,7 +187,6 @@ impl DeliverClient {
                 self.wait_for_config_after(sequence, delivered_blocks).await;
             }
         }
-        Err(Left::Ended)
     }
 
     async fn open(

@@ -49,7 +49,18 @@ fn signed_chain(organizations: &Organizations, count: u64) -> Vec<Block> {
 
 struct TestOrderer {
     chain: Chain,
+    /// Those for blocks; `probes` counts those for the newest header.
     requests: Requests,
+    probes: watch::Sender<usize>,
+}
+
+impl TestOrderer {
+    /// Header and metadata of the newest block.
+    fn newest_header(&self) -> DeliverResponse {
+        self.probes.send_modify(|probes| *probes += 1);
+        let newest = Block { data: None, ..self.chain.borrow().last().unwrap().clone() };
+        DeliverResponse { r#type: Some(deliver_response::Type::Block(newest)) }
+    }
 }
 
 #[tonic::async_trait]
@@ -70,10 +81,19 @@ impl AtomicBroadcast for TestOrderer {
     ) -> Result<Response<Self::DeliverStream>, tonic::Status> {
         let mut requests = request.into_inner();
         let envelope = requests.message().await?.unwrap();
-        self.requests.send_modify(|requests| requests.push(envelope.clone()));
-        let payload = OpenEnvelope::from_envelope(envelope).unwrap().payload;
+        let payload = OpenEnvelope::from_envelope(envelope.clone()).unwrap().payload;
         let seek = SeekInfo::decode(payload.data).unwrap();
-        let Some(seek_position::Type::Specified(start)) = seek.start.unwrap().r#type else { panic!("no start") };
+        let start = match seek.start.unwrap().r#type.unwrap() {
+            seek_position::Type::Specified(start) => start,
+            seek_position::Type::Newest(_) => {
+                assert_eq!(seek.content_type, seek_info::SeekContentType::HeaderWithSig as i32);
+                assert_eq!(seek.error_response, seek_info::SeekErrorResponse::BestEffort as i32);
+                let header = futures::stream::iter([Ok(self.newest_header())]);
+                return Ok(Response::new(header.boxed()));
+            }
+            other => panic!("a start that nobody asks for: {other:?}"),
+        };
+        self.requests.send_modify(|requests| requests.push(envelope));
         let (next, chain) = (start.number as usize, self.chain.subscribe());
         let blocks = futures::stream::unfold((next, chain), |(next, mut chain)| async move {
             let block = chain.wait_for(|chain| chain.len() > next).await.ok()?[next].clone();
@@ -89,8 +109,12 @@ impl AtomicBroadcast for TestOrderer {
 }
 
 async fn listen(organizations: &Organizations, address: &str, chain: &Chain, requests: &Requests) -> Serving {
-    let service = TestOrderer { chain: chain.clone(), requests: requests.clone() };
-    let routes = Routes::new(AtomicBroadcastServer::new(service));
+    let probes = watch::Sender::new(0);
+    serve(organizations, address, TestOrderer { chain: chain.clone(), requests: requests.clone(), probes }).await
+}
+
+async fn serve(organizations: &Organizations, address: &str, orderer: TestOrderer) -> Serving {
+    let routes = Routes::new(AtomicBroadcastServer::new(orderer));
     Serving::start(&organizations.orderer.folder, address, routes).await
 }
 
@@ -104,12 +128,14 @@ struct Following {
 
 impl Following {
     fn new(organizations: &Organizations, orderer: SocketAddr) -> Self {
+        let dead = ("orderer2.example.com:7150".to_owned(), "127.0.0.1:1".to_owned());
+        let dial = BTreeMap::from([(ORDERER.to_owned(), orderer.to_string()), dead]);
+        Self::dialling(organizations, dial, Duration::from_secs(3600))
+    }
+
+    fn dialling(organizations: &Organizations, dial: BTreeMap<String, String>, silence_max: Duration) -> Self {
         let channel = organizations.channel();
         let folder = &organizations.org1.peer_folder;
-        let dial = BTreeMap::from([
-            (ORDERER.to_owned(), orderer.to_string()),
-            ("orderer2.example.com:7150".to_owned(), "127.0.0.1:1".to_owned()),
-        ]);
         let caller = Caller {
             identity: Arc::new(SigningIdentity::from_msp_folder("Org1MSP", folder.msp()).unwrap()),
             dialer: Dialer::new(dial),
@@ -120,7 +146,7 @@ impl Following {
             tls_certificate_hash: [5; 32],
         };
         let backoff = Backoff::new(Duration::from_millis(1), Duration::from_millis(20));
-        let client = DeliverClient::new(Arc::clone(&channel), caller, backoff, 42);
+        let client = DeliverClient::new(Arc::clone(&channel), caller, backoff, 42).with_silence_max(silence_max);
         let (sender, blocks) = mpsc::channel(1);
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(client.run(sender, shutdown.clone()));
@@ -232,6 +258,109 @@ async fn it_ends_when_nobody_takes_blocks_any_more() {
     drop(following.blocks);
     following.task.await.unwrap();
     orderer.end().await;
+}
+
+/// Two orderers with one chain each, and a client that is patient for 50 ms.
+struct TwoOrderers {
+    chains: [Chain; 2],
+    requests: [Requests; 2],
+    probes: [watch::Sender<usize>; 2],
+    serving: Vec<Serving>,
+    following: Following,
+}
+
+impl TwoOrderers {
+    const NAMES: [&str; 2] = [ORDERER, "orderer.example.com:8050"];
+
+    fn organizations() -> Organizations {
+        Organizations::with_channel(|profile| {
+            profile.orderer_organizations[0].endpoints = Self::NAMES.map(str::to_owned).to_vec();
+        })
+    }
+
+    /// Both hold `blocks`.
+    async fn start(organizations: &Organizations, blocks: &[Block]) -> Self {
+        let chains = [watch::Sender::new(blocks.to_vec()), watch::Sender::new(blocks.to_vec())];
+        let (requests, probes) = (<[Requests; 2]>::default(), <[watch::Sender<usize>; 2]>::default());
+        let (mut serving, mut dial) = (Vec::new(), BTreeMap::new());
+        for (index, name) in Self::NAMES.into_iter().enumerate() {
+            let orderer = TestOrderer {
+                chain: chains[index].clone(),
+                requests: requests[index].clone(),
+                probes: probes[index].clone(),
+            };
+            let served = serve(organizations, "127.0.0.1:0", orderer).await;
+            dial.insert(name.to_owned(), served.address.to_string());
+            serving.push(served);
+        }
+        let mut following = Following::dialling(organizations, dial, Duration::from_millis(50));
+        following.expect(&blocks[1..]).await;
+        Self { chains, requests, probes, serving, following }
+    }
+
+    /// The orderer that is followed, and the other one.
+    fn followed_and_other(&self) -> (usize, usize) {
+        let followed = usize::from(self.requests[0].borrow().is_empty());
+        (followed, 1 - followed)
+    }
+
+    async fn probed(&self, index: usize, count: usize) {
+        let mut probes = self.probes[index].subscribe();
+        let enough = probes.wait_for(|probes| *probes >= count);
+        tokio::time::timeout(Duration::from_secs(20), enough).await.unwrap().unwrap();
+    }
+
+    async fn end(self) {
+        self.following.end().await;
+        for serving in self.serving {
+            serving.end().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_orderer_that_sends_nothing_while_another_is_ahead_is_left() {
+    let organizations = TwoOrderers::organizations();
+    let blocks = signed_chain(&organizations, 6);
+    let mut test = TwoOrderers::start(&organizations, &blocks[..4]).await;
+    let (followed, other) = test.followed_and_other();
+    test.chains[other].send_replace(blocks.clone());
+    tokio::time::timeout(Duration::from_secs(20), test.following.expect(&blocks[4..])).await.unwrap();
+    assert_eq!(test.requests[other].borrow().len(), 1);
+    assert_eq!(test.requests[followed].borrow().len(), 1);
+    // It comes back in the same way when the other one stops.
+    let more = signed_chain(&organizations, 8);
+    test.chains[followed].send_replace(more.clone());
+    tokio::time::timeout(Duration::from_secs(20), test.following.expect(&more[7..])).await.unwrap();
+    assert_eq!(test.requests[followed].borrow().len(), 2);
+    test.end().await;
+}
+
+#[tokio::test]
+async fn an_orderer_is_not_left_while_the_chain_stands_still() {
+    let organizations = TwoOrderers::organizations();
+    let blocks = signed_chain(&organizations, 3);
+    let test = TwoOrderers::start(&organizations, &blocks).await;
+    let (followed, other) = test.followed_and_other();
+    test.probed(other, 4).await;
+    assert_eq!(test.requests[followed].borrow().len(), 1);
+    assert!(test.requests[other].borrow().is_empty());
+    test.end().await;
+}
+
+#[tokio::test]
+async fn a_newest_header_that_orderers_did_not_sign_is_not_believed() {
+    let organizations = TwoOrderers::organizations();
+    let mut blocks = signed_chain(&organizations, 5);
+    let test = TwoOrderers::start(&organizations, &blocks[..4]).await;
+    let (followed, other) = test.followed_and_other();
+    blocks::sign(&mut blocks[5], &organizations.org1.peer);
+    test.chains[other].send_replace(blocks);
+    let before = *test.probes[other].borrow();
+    test.probed(other, before + 4).await;
+    assert_eq!(test.requests[followed].borrow().len(), 1);
+    assert!(test.requests[other].borrow().is_empty());
+    test.end().await;
 }
 
 /// A way to spoil block 1, and the refusal it gets.
