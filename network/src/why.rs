@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use prost::Message;
+use ripstop_node::transport::MESSAGE_BYTES_MAX;
 use ripstop_proto::kvrwset::Version;
 use ripstop_proto::protos::TxValidationCode;
 use ripstop_proto::ripstop::v1::explanation::Reason;
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 use tonic::{Code, Status};
 
 use crate::cli::Target;
+use crate::decoded::readable::Printable;
 use crate::folder::Folder;
 use crate::output::{Tone, print, say};
 use crate::session::{self, Session};
@@ -45,7 +47,8 @@ async fn ask(folder: &Folder, target: &Target, session: &Session, tx_id: &str) -
     let request = request.encode_to_vec();
     let signature = identity.sign(&request)?.into();
     let signed = SignedExplainRequest { request: request.into(), signature };
-    let answer = ExplanationsClient::new(session.connection().clone()).explain(signed).await;
+    let mut client = ExplanationsClient::new(session.connection().clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let answer = client.explain(signed).await;
     let who = format!("{user}@{}", organization.domain);
     answer.map(tonic::Response::into_inner).map_err(|status| unanswered(session, &who, tx_id, &status))
 }
@@ -123,7 +126,7 @@ impl Why {
 
     fn facts(&self) -> Table {
         let mut facts = Table::new(&[]);
-        let mut fact = |name: &str, text: String| facts.push([name.to_owned(), text]);
+        let mut fact = |name: &str, text: String| facts.push([name.to_owned(), Printable(&text).to_string()]);
         fact("tx id", self.tx_id.clone());
         match self.reason() {
             Some(Reason::Conflict(conflict)) => self.conflict_facts(conflict, &mut fact),
@@ -391,6 +394,17 @@ mod tests {
             reason   not satisfied";
         assert_eq!(facts(&why), expected);
         assert_eq!(why.json()["policy"]["missing"], json!(["Org2MSP"]));
+    }
+
+    #[test]
+    fn what_others_wrote_does_not_reach_the_terminal_as_control_characters() {
+        let hostile = || "\x1b[2J".to_owned();
+        let refusal = Refusal { text: hostile(), namespace: hostile(), rule: hostile(), ..Refusal::default() };
+        let conflict = ReadConflict { namespace: hostile(), key: "\0type\0a\0".to_owned(), ..conflict() };
+        for reason in [Reason::Refusal(refusal), Reason::Conflict(conflict)] {
+            let text = why(TxValidationCode::InvalidChaincode, Some(reason)).to_string();
+            assert!(!text.chars().any(|character| character.is_control() && character != '\n'), "{text:?}");
+        }
     }
 
     #[test]
