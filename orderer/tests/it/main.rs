@@ -1,5 +1,5 @@
-//! The ordering service from outside: consenters in a simulated world, and a real orderer
-//! behind its own sockets.
+//! The ordering service from outside: consenters in a simulated world, real orderers behind
+//! their own sockets, alone and as a cluster.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,3 +9,7 @@ mod simulation;
 mod material;
 mod orderer;
 mod participation;
+
+mod cluster;
+mod cluster_calls;
+mod cluster_world;

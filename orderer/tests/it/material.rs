@@ -21,7 +21,6 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const ORDERER: &str = "orderer.example.com";
-pub(crate) const ADVERTISED: &str = "orderer.example.com:7050";
 pub(crate) const CHANNEL: &str = "mychannel";
 pub(crate) const MESSAGE_COUNT_MAX: u32 = 5;
 pub(crate) const ABSOLUTE_BYTES_MAX: u32 = 64 * 1024;
@@ -29,12 +28,18 @@ pub(crate) const ABSOLUTE_BYTES_MAX: u32 = 64 * 1024;
 /// The files of a small network, in a folder that goes with this value.
 pub(crate) struct Material {
     root: tempfile::TempDir,
+    count: usize,
     pub(crate) orderers: OrganizationFolders,
     pub(crate) peers: OrganizationFolders,
 }
 
 impl Material {
     pub(crate) fn new() -> Self {
+        Self::with_orderers(1)
+    }
+
+    /// The files of a network with several orderers.
+    pub(crate) fn with_orderers(count: usize) -> Self {
         let root = tempfile::tempdir().unwrap();
         let organization = |domain: &str, kind, nodes, users: &[&str]| Organization {
             domain: domain.to_owned(),
@@ -44,30 +49,41 @@ impl Material {
             node_keys: KeyKind::P256,
             user_keys: KeyKind::P256,
         };
-        let node = Node { name: ORDERER.to_owned(), role: Role::Orderer, sans: Vec::new() };
-        let orderers = organization("example.com", OrganizationKind::Orderers, vec![node], &[]);
+        let node = |index| Node { name: name(index), role: Role::Orderer, sans: Vec::new() };
+        let nodes = (0..count).map(node).collect();
+        let orderers = organization("example.com", OrganizationKind::Orderers, nodes, &[]);
         let peers = organization("org1.example.com", OrganizationKind::Peers, Vec::new(), &["User1"]);
         let orderers = material::write(root.path(), &orderers).unwrap();
         let peers = material::write(root.path(), &peers).unwrap();
-        Self { root, orderers, peers }
+        Self { root, orderers, peers, count }
     }
 
     pub(crate) fn node(&self) -> MemberFolder {
         self.orderers.node(ORDERER, Role::Orderer)
     }
 
-    pub(crate) fn data_folder(&self) -> PathBuf {
-        self.root.path().join("data")
+    pub(crate) fn orderer(&self, index: usize) -> MemberFolder {
+        self.orderers.node(&name(index), Role::Orderer)
     }
 
-    /// A channel profile with this orderer as its consenter.
+    pub(crate) fn data_folder(&self) -> PathBuf {
+        self.data_folder_of(0)
+    }
+
+    fn data_folder_of(&self, index: usize) -> PathBuf {
+        self.root.path().join(format!("data{index}"))
+    }
+
+    /// A channel profile with all orderers as its consenters.
     pub(crate) fn profile(&self, channel_id: &str) -> Profile {
-        let certificate = Bytes::from(std::fs::read(self.node().tls_certificate()).unwrap());
-        let consenter = Consenter {
-            host: ORDERER.to_owned(),
-            port: 7050,
-            client_tls_certificate_pem: certificate.clone(),
-            server_tls_certificate_pem: certificate,
+        let consenter = |index: usize| {
+            let certificate = Bytes::from(std::fs::read(self.orderer(index).tls_certificate()).unwrap());
+            Consenter {
+                host: name(index),
+                port: 7050,
+                client_tls_certificate_pem: certificate.clone(),
+                server_tls_certificate_pem: certificate,
+            }
         };
         let msp = |id, folders: &OrganizationFolders| Msp::from_folder(id, folders.msp()).unwrap().to_config();
         let mut profile = Profile::new(channel_id);
@@ -79,8 +95,8 @@ impl Material {
         profile.orderer_organizations.push(genesis::OrdererOrganization::new(
             "OrdererOrg",
             msp("OrdererMSP", &self.orderers),
-            vec![ADVERTISED.to_owned()],
-            vec![consenter],
+            (0..self.count).map(advertised).collect(),
+            (0..self.count).map(consenter).collect(),
         ));
         profile.organizations.push(genesis::Organization::new(msp("Org1MSP", &self.peers), Vec::new()));
         profile
@@ -91,28 +107,45 @@ impl Material {
     }
 
     pub(crate) fn settings(&self, table: &str) -> OrdererSettings {
-        let node = self.node();
+        self.settings_of(0, "127.0.0.1:0", &[], table)
+    }
+
+    /// The settings of an orderer that listens and dials as said.
+    pub(crate) fn settings_of(
+        &self,
+        index: usize,
+        listen: &str,
+        dial: &[(String, SocketAddr)],
+        table: &str,
+    ) -> OrdererSettings {
+        let node = self.orderer(index);
+        let dial: Vec<String> = dial.iter().map(|(name, address)| format!("{name:?} = \"{address}\"")).collect();
         let text = format!(
             r#"
             [node]
-            name = "{ORDERER}"
+            name = "{name}"
             msp-id = "OrdererMSP"
             msp-folder = {:?}
             data-folder = {:?}
-            listen = "127.0.0.1:0"
+            listen = "{listen}"
             operations-listen = "127.0.0.1:0"
-            advertise = "{ADVERTISED}"
-            tls = {{ certificate = {:?}, key = {:?} }}
+            advertise = "{advertised}"
+            tls = {{ certificate = {:?}, key = {:?}, client-roots = [{:?}] }}
+            dial = {{ {dial} }}
             [orderer]
             admin-listen = "127.0.0.1:0"
             admin-client-roots = [{:?}]
             {table}
             "#,
             node.msp(),
-            self.data_folder(),
+            self.data_folder_of(index),
             node.tls_certificate(),
             node.tls_key(),
             node.tls_root(),
+            node.tls_root(),
+            name = name(index),
+            advertised = advertised(index),
+            dial = dial.join(", "),
         );
         let none: [(String, String); 0] = [];
         ripstop_node::settings::parse(Path::new("orderer.toml"), &text, "RIPSTOP_ORDERER", none).unwrap()
@@ -136,8 +169,22 @@ impl Material {
     }
 }
 
+/// The name of an orderer, from index 0.
+pub(crate) fn name(index: usize) -> String {
+    match index {
+        0 => ORDERER.to_owned(),
+        _ => format!("orderer{}.example.com", index + 1),
+    }
+}
+
+/// Where others are told to reach it.
+pub(crate) fn advertised(index: usize) -> String {
+    format!("{}:7050", name(index))
+}
+
 /// An orderer that runs in this process.
 pub(crate) struct Running {
+    pub(crate) name: String,
     pub(crate) address: SocketAddr,
     pub(crate) admin_address: SocketAddr,
     pub(crate) operations_address: SocketAddr,
@@ -152,12 +199,17 @@ impl Running {
 
     /// Starts an orderer with further lines in its `[orderer]` table.
     pub(crate) async fn start_with(material: &Material, table: &str) -> Self {
-        let orderer = Orderer::start(material.settings(table)).await.unwrap();
+        Self::with_settings(material.settings(table)).await
+    }
+
+    pub(crate) async fn with_settings(settings: OrdererSettings) -> Self {
+        let name = settings.node.name.clone();
+        let orderer = Orderer::start(settings).await.unwrap();
         let (address, shutdown) = (orderer.address(), CancellationToken::new());
         let (admin_address, operations_address) =
             (orderer.admin_address().unwrap(), orderer.operations_address().unwrap());
         let ended = tokio::spawn(orderer.serve(shutdown.clone()));
-        Self { address, admin_address, operations_address, shutdown, ended }
+        Self { name, address, admin_address, operations_address, shutdown, ended }
     }
 
     pub(crate) async fn stop(self) {
@@ -167,8 +219,18 @@ impl Running {
 
     /// A gRPC connection over TLS.
     pub(crate) async fn connect(&self, material: &Material) -> tonic::transport::Channel {
-        let dial = [(ADVERTISED.to_owned(), self.address.to_string())].into();
-        Dialer::new(dial).connect(ADVERTISED, &[material.tls_root()], None).await.unwrap()
+        self.connect_as(material, None).await
+    }
+
+    /// A connection of somebody who shows a certificate.
+    pub(crate) async fn connect_as(
+        &self,
+        material: &Material,
+        identity: Option<&ClientIdentity>,
+    ) -> tonic::transport::Channel {
+        let advertised = format!("{}:7050", self.name);
+        let dial = [(advertised.clone(), self.address.to_string())].into();
+        Dialer::new(dial).connect(&advertised, &[material.tls_root()], identity).await.unwrap()
     }
 }
 

@@ -60,7 +60,7 @@ async fn send(
         }
     };
     let stream = TcpStream::connect(running.admin_address).await?;
-    let name = ServerName::try_from(ORDERER).unwrap();
+    let name = ServerName::try_from(running.name.clone()).unwrap();
     let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
     let length = body.len();
     let head = format!("{head}\r\nhost: {ORDERER}\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
