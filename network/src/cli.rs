@@ -6,9 +6,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::topology::{Cutting, Identities};
 
+/// Heading of the options that every command has.
+const COMMON: &str = "Which network, and who asks";
+
 /// A permissioned ledger that is Fabric on the wire: orderer, peer and tools in one program.
 #[derive(Debug, Parser)]
 #[command(name = "ripstop", version, about)]
+#[command(
+    after_help = "Examples:\n  ripstop network up\n  ripstop submit basic CreateAsset asset7 green 10 Ada 500\n  ripstop query basic GetAllAssets"
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) target: Target,
@@ -20,17 +26,36 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Target {
     /// Folder of the network.
-    #[arg(long, global = true, default_value = "./ripstop-network")]
+    #[arg(long, global = true, help_heading = COMMON, default_value = "./ripstop-network")]
     pub(crate) dir: PathBuf,
     /// Channel; the network's own by default.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON, value_parser = channel_name)]
     pub(crate) channel: Option<String>,
     /// Peer to ask, by its name; a peer of the user's organization by default.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     pub(crate) peer: Option<String>,
     /// Who asks: USER@ORG, for instance User1@org1.
-    #[arg(long = "as", global = true, value_name = "USER@ORG")]
+    #[arg(long = "as", global = true, help_heading = COMMON, value_name = "USER@ORG")]
     pub(crate) user: Option<User>,
+}
+
+/// Fabric's rule for names of channels, which are also names of files here.
+fn channel_name(text: &str) -> Result<String, &'static str> {
+    let rest =
+        |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || ".-".contains(character);
+    let fits = text.starts_with(|first: char| first.is_ascii_lowercase()) && text.chars().all(rest);
+    if fits && text.len() < 250 {
+        return Ok(text.to_owned());
+    }
+    Err("a channel's name is a lower-case letter, then up to 248 of a-z, 0-9, '.' and '-'")
+}
+
+/// `HOST:PORT`
+fn address(text: &str) -> Result<String, &'static str> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => Ok(text.to_owned()),
+        _ => Err("write HOST:PORT"),
+    }
 }
 
 /// A user of an organization.
@@ -59,21 +84,28 @@ impl std::str::FromStr for User {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a local network: up, status, down.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  ripstop network up\n  ripstop network kill peer0.org1\n  ripstop network status"
+    )]
     Network(Network),
     /// Package and deploy chaincode, list what is deployed.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: ripstop chaincode list")]
     Chaincode(Chaincode),
     /// The channels of a peer, and what one of them is.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example: ripstop channel info mychannel")]
     Channel(Channel),
     /// Shell exports for Fabric's `peer` program and the SDK samples.
+    #[command(after_help = "Example: eval \"$(ripstop env org1)\" && peer channel list")]
     Env {
         /// Organization: org1, org1.example.com or Org1MSP.
         organization: String,
     },
     /// Print a block, down to the read and write sets.
     #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+    #[command(
+        after_help = "Examples:\n  ripstop block newest\n  ripstop block 3 --json\n  ripstop block decode blockfile_000000"
+    )]
     Block {
         /// Number of the block, or `newest`.
         #[arg(required = true, value_name = "N")]
@@ -84,6 +116,7 @@ pub(crate) enum Command {
         decode: Option<Decode>,
     },
     /// Print a transaction, where it stands and what became of it.
+    #[command(after_help = "Example: ripstop tx f6a2c36dcd7eb30c43bc4e3fa5ac6b18c4a68a3bc36b9e7cd90bc4fd7a2b7e3f")]
     Tx {
         /// Its id.
         tx_id: String,
@@ -91,6 +124,7 @@ pub(crate) enum Command {
         json: Json,
     },
     /// Say why a transaction is invalid, and what to do.
+    #[command(after_help = "Example: ripstop why f6a2c36dcd7eb30c43bc4e3fa5ac6b18c4a68a3bc36b9e7cd90bc4fd7a2b7e3f")]
     Why {
         /// Its id.
         tx_id: String,
@@ -98,14 +132,19 @@ pub(crate) enum Command {
         json: Json,
     },
     /// Submit a transaction and wait until it is committed.
+    #[command(after_help = "Example: ripstop submit basic CreateAsset asset7 green 10 Ada 500 --as User1@org2")]
     Submit(Call),
     /// Ask a chaincode without ordering anything.
+    #[command(after_help = "Example: ripstop query basic ReadAsset asset7")]
     Query(Call),
     /// Run one orderer.
+    #[command(after_help = "Example: ripstop orderer --config orderer.toml")]
     Orderer(Node),
     /// Run one peer.
+    #[command(after_help = "Example: ripstop peer --config peer.toml")]
     Peer(Node),
     /// Print the definitions that let a shell complete commands and options.
+    #[command(after_help = "Example: ripstop completions bash > ~/.local/share/bash-completion/completions/ripstop")]
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -138,6 +177,7 @@ impl std::str::FromStr for BlockNumber {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Decode {
     /// Print what a file holds: a Fabric block file, a block or an envelope.
+    #[command(after_help = "Example: ripstop block decode mychannel.block --json")]
     Decode {
         /// The file.
         file: PathBuf,
@@ -150,10 +190,13 @@ pub(crate) enum Decode {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Channel {
     /// The channels that a peer has joined.
+    #[command(after_help = "Example: ripstop channel list --peer peer0.org2")]
     List(Json),
     /// Height, organizations, orderers and limits of a channel.
+    #[command(after_help = "Example: ripstop channel info mychannel")]
     Info {
         /// Its name.
+        #[arg(value_parser = channel_name)]
         name: String,
         #[command(flatten)]
         json: Json,
@@ -164,14 +207,21 @@ pub(crate) enum Channel {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Network {
     /// Make and start a network, or resume the one in the folder.
+    #[command(
+        after_help = "Examples:\n  ripstop network up\n  ripstop network up --orgs 3 --peers-per-org 2 --dir ./big --ports free"
+    )]
     Up(Box<Up>),
     /// What runs, where, and how far it is.
+    #[command(after_help = "Example: ripstop network status --json")]
     Status(Json),
     /// Stop the network; its folder stays and `up` resumes it.
+    #[command(after_help = "Example: ripstop network down")]
     Down(Json),
     /// Stop the network and delete its folder.
+    #[command(after_help = "Example: ripstop network reset --dir ./big")]
     Reset(Json),
     /// What a node or a contract printed.
+    #[command(after_help = "Example: ripstop network logs peer0.org1 -f")]
     Logs {
         /// Node or contract, by its name or the beginning of it.
         name: String,
@@ -180,10 +230,13 @@ pub(crate) enum Network {
         follow: bool,
     },
     /// End a node or contract and let it write everything first.
+    #[command(after_help = "Example: ripstop network stop orderer")]
     Stop(One),
     /// End a node or contract at once, as a crash would (SIGKILL).
+    #[command(after_help = "Example: ripstop network kill peer0.org1")]
     Kill(One),
     /// Start a node or contract again.
+    #[command(after_help = "Example: ripstop network start peer0.org1")]
     Start(One),
     /// Be the parent of the network's processes.
     #[command(hide = true)]
@@ -203,37 +256,37 @@ pub(crate) struct One {
 #[derive(Debug, Args)]
 pub(crate) struct Up {
     /// Organizations with peers.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=50))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=50))]
     pub(crate) orgs: Option<u16>,
     /// Peers of each organization: one number for all, or one for each.
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=50))]
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=50))]
     pub(crate) peers_per_org: Vec<u16>,
     /// Orderers.
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     pub(crate) orderers: Option<u16>,
     /// Key kind of the users.
-    #[arg(long)]
+    #[arg(long, value_name = "KIND")]
     pub(crate) identities: Option<Identities>,
     /// Longest time a transaction waits for its block, such as 2s or 500ms.
-    #[arg(long, value_parser = ripstop_node::settings::duration::parse)]
+    #[arg(long, value_name = "TIME", value_parser = ripstop_node::settings::duration::parse)]
     pub(crate) batch_timeout: Option<std::time::Duration>,
     /// Most transactions in a block.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_message_count: Option<u32>,
     /// A block is cut before it grows beyond this many bytes.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) preferred_max_bytes: Option<u32>,
     /// No transaction may be larger than this many bytes.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "B", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) absolute_max_bytes: Option<u32>,
     /// Consecutive ports from this one on.
-    #[arg(long, conflicts_with = "ports")]
+    #[arg(long, value_name = "P", conflicts_with = "ports")]
     pub(crate) port_base: Option<u16>,
-    /// Fabric's own port numbers, or free ones.
-    #[arg(long)]
+    /// Which port numbers.
+    #[arg(long, value_name = "PLAN")]
     pub(crate) ports: Option<PortPlan>,
-    /// Whether an idle orderer waits for the batch timeout.
-    #[arg(long)]
+    /// How blocks are cut.
+    #[arg(long, value_name = "HOW")]
     pub(crate) cutting: Option<Cutting>,
     /// Stay, and stop the network on Ctrl-C.
     #[arg(long)]
@@ -255,6 +308,7 @@ pub(crate) enum PortPlan {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Chaincode {
     /// Write a package and print its id.
+    #[command(after_help = "Example: ripstop chaincode package --name mine --version 1.0 --address 127.0.0.1:9999")]
     Package {
         #[command(flatten)]
         source: Source,
@@ -265,10 +319,13 @@ pub(crate) enum Chaincode {
         json: Json,
     },
     /// Install, approve and commit a chaincode; again with anything changed is an upgrade.
+    #[command(
+        after_help = "Example: ripstop chaincode deploy --name mine --version 1.0 --address 127.0.0.1:9999 \\\n             --policy \"AND('Org1MSP.peer','Org2MSP.peer')\""
+    )]
     Deploy {
         #[command(flatten)]
         source: Source,
-        /// Endorsement policy, such as "AND('Org1MSP.peer','Org2MSP.peer')"; a majority by default.
+        /// Endorsement policy; a majority of the organizations by default.
         #[arg(long)]
         policy: Option<String>,
         /// The first call must be an init call.
@@ -278,6 +335,7 @@ pub(crate) enum Chaincode {
         json: Json,
     },
     /// The definitions that are committed on the channel.
+    #[command(after_help = "Example: ripstop chaincode list --json")]
     List(Json),
 }
 
@@ -291,7 +349,7 @@ pub(crate) struct Source {
     #[arg(long)]
     pub(crate) version: String,
     /// HOST:PORT of the chaincode's service.
-    #[arg(long)]
+    #[arg(long, value_parser = address)]
     pub(crate) address: String,
 }
 

@@ -14,9 +14,11 @@ use serde_json::json;
 use crate::cli::{Source, Target};
 use crate::folder::Folder;
 use crate::lifecycle::{Definition, Lifecycle};
+use crate::output::{print, say};
 use crate::package::Package;
 use crate::table::Table;
 use crate::topology::{Contract, Topology};
+use crate::usage::Usage;
 
 /// The channel policy that rules a chaincode whose definition names none.
 const DEFAULT_POLICY: &str = "/Channel/Application/Endorsement";
@@ -81,7 +83,8 @@ fn validation_parameter(policy: Option<&str>) -> anyhow::Result<Vec<u8>> {
     let policy = match policy {
         None => application_policy::Type::ChannelConfigPolicyReference(DEFAULT_POLICY.to_owned()),
         Some(text) => application_policy::Type::SignaturePolicy(
-            policy_text::parse(text).with_context(|| format!("--policy {text} is no endorsement policy"))?,
+            policy_text::parse(text)
+                .map_err(|error| Usage(format!("--policy {text} is no endorsement policy: {error}")))?,
         ),
     };
     Ok(ApplicationPolicy { r#type: Some(policy) }.encode_to_vec())
@@ -108,15 +111,12 @@ pub(crate) async fn deploy(
     let package_id = wanted.package.id();
     if json {
         let Deployed { sequence, changed } = deployed;
-        println!(
-            "{}",
-            json!({ "name": wanted.name, "version": wanted.version, "sequence": sequence, "changed": changed,
-                    "package_id": package_id })
-        );
+        say(&json!({ "name": wanted.name, "version": wanted.version, "sequence": sequence, "changed": changed,
+                    "package_id": package_id }))?;
     } else {
         let what = if deployed.changed { "deployed" } else { "was already deployed" };
-        println!("{} {} {what}, sequence {}", wanted.name, wanted.version, deployed.sequence);
-        println!("package id {package_id}");
+        say(&format!("{} {} {what}, sequence {}", wanted.name, wanted.version, deployed.sequence))?;
+        say(&format!("package id {package_id}"))?;
     }
     Ok(())
 }
@@ -131,16 +131,14 @@ pub(crate) async fn list(folder: &Folder, target: &Target, json: bool) -> anyhow
             json!({ "name": definition.name, "version": definition.version, "sequence": definition.sequence,
                     "init_required": definition.init_required })
         });
-        println!("{}", json!({ "channel": topology.channel, "chaincodes": rows.collect::<Vec<_>>() }));
-        return Ok(());
+        return say(&json!({ "channel": topology.channel, "chaincodes": rows.collect::<Vec<_>>() }));
     }
     let mut table = Table::new(&["NAME", "VERSION", "SEQUENCE", "INIT"]);
     for definition in definitions {
         let init = if definition.init_required { "required" } else { "-" };
         table.push([definition.name, definition.version, definition.sequence.to_string(), init.to_owned()]);
     }
-    print!("{table}");
-    Ok(())
+    print(&table)
 }
 
 fn channel_of(mut topology: Topology, target: &Target) -> Topology {
@@ -156,9 +154,7 @@ pub(crate) fn write_package(source: &Source, output: Option<PathBuf>, json: bool
     let path = output.unwrap_or_else(|| format!("{}_{}.tar.gz", source.name, source.version).into());
     std::fs::write(&path, package.bytes()).with_context(|| format!("cannot write {}", path.display()))?;
     if json {
-        println!("{}", json!({ "package_id": package.id(), "file": path }));
-    } else {
-        println!("{}", package.id());
+        return say(&json!({ "package_id": package.id(), "file": path }));
     }
-    Ok(())
+    say(&package.id())
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::blocks;
 use crate::cli::{Call, Target};
 use crate::folder::Folder;
+use crate::output::say;
 use crate::session::Session;
 
 /// Submits a transaction, waits until it is committed and says what became of it; the exit
@@ -38,21 +39,20 @@ pub(crate) async fn submit(folder: &Folder, target: &Target, call: &Call) -> any
     if call.json.json {
         let stages_ms: serde_json::Map<_, _> =
             stages.iter().map(|(stage, duration)| ((*stage).to_owned(), json!(duration))).collect();
-        println!(
-            "{}",
-            json!({ "tx_id": status.transaction_id, "block": status.block_number, "tx_index": tx_index, "code": code,
-                    "code_number": status.code as i32, "result": result, "stages_ms": stages_ms })
-        );
+        say(
+            &json!({ "tx_id": status.transaction_id, "block": status.block_number, "tx_index": tx_index, "code": code,
+                    "code_number": status.code as i32, "result": result, "stages_ms": stages_ms }),
+        )?;
     } else {
-        println!("{code}  block {}, transaction {tx_index}", status.block_number);
-        println!("tx id   {}", status.transaction_id);
+        say(&format!("{code}  block {}, transaction {tx_index}", status.block_number))?;
+        say(&format!("tx id   {}", status.transaction_id))?;
         if !result.is_empty() {
-            println!("result  {result}");
+            say(&format!("result  {result}"))?;
         }
         let stages = stages.map(|(stage, duration)| format!("{stage} {duration:.1} ms"));
-        println!("took    {}", stages.join(", "));
+        say(&format!("took    {}", stages.join(", ")))?;
         if !status.is_successful() {
-            println!("why     ripstop why {}", status.transaction_id);
+            say(&format!("why     ripstop why {}", status.transaction_id))?;
         }
     }
     Ok(if status.is_successful() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -65,9 +65,9 @@ pub(crate) async fn query(folder: &Folder, target: &Target, call: &Call) -> anyh
     let result = session.contract(&call.chaincode).evaluate(&call.function, &arguments).await?;
     let result = String::from_utf8_lossy(&result);
     if call.json.json {
-        println!("{}", json!({ "result": result }));
+        say(&json!({ "result": result }))?;
     } else {
-        println!("{result}");
+        say(&result)?;
     }
     Ok(())
 }

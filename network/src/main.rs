@@ -8,6 +8,7 @@
 //! [`supervisor`] for who keeps it running.
 
 mod cli;
+mod usage;
 
 mod folder;
 mod naming;
@@ -52,14 +53,16 @@ mod why;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{CommandFactory, Parser};
 
 use crate::cli::{Chaincode, Channel, Cli, Command, Decode, Network};
 use crate::control::End;
 use crate::folder::Folder;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match usage::parse() {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
     match run(cli) {
         Ok(code) => code,
         Err(error) if output::reader_is_gone(&error) => ExitCode::SUCCESS,
@@ -88,7 +91,7 @@ fn block_on_all_cores(program: impl Future<Output = anyhow::Result<()>>) -> anyh
 /// What a shell needs to complete commands, in the shell's own language.
 fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "ripstop", &mut script);
+    clap_complete::generate(shell, &mut usage::command(), "ripstop", &mut script);
     output::print(&String::from_utf8(script)?)
 }
 

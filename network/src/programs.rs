@@ -9,6 +9,7 @@ use ripstop_node::{CancellationToken, logging, settings};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::supervisor::SUPERVISED;
+use crate::usage::{Usage, WRONG_USAGE};
 
 /// A ledger or log could not be made durable: the node must not go on.
 const DISK_FAILED: u8 = 3;
@@ -70,8 +71,11 @@ fn told_to_end() -> anyhow::Result<CancellationToken> {
     Ok(token)
 }
 
-/// 3 when a disk failed under a node, 1 for every other failure.
+/// 2 for wrong usage, 3 when a disk failed under a node, 1 for every other failure.
 pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<Usage>() {
+        return ExitCode::from(WRONG_USAGE);
+    }
     let disk_failed = match error.downcast_ref::<ripstop_peer::run::Error>() {
         Some(error) => matches!(error, ripstop_peer::run::Error::Ledger(_)),
         None => error.downcast_ref::<ripstop_orderer::Error>().is_some_and(ripstop_orderer::Error::is_fatal),

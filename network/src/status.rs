@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::folder::Folder;
 use crate::health::is_healthy;
 use crate::http;
+use crate::output::{Tone, print, say};
 use crate::processes::Processes;
 use crate::table::Table;
 use crate::topology::{ORDERER_MSP_ID, Topology};
@@ -101,10 +102,9 @@ impl Status {
     /// Prints it for a person or a program.
     pub(crate) fn print(&self, json: bool) -> anyhow::Result<()> {
         if json {
-            println!("{}", serde_json::to_string(self)?);
-            return Ok(());
+            return say(&serde_json::to_string(self)?);
         }
-        println!("channel {}\n", self.channel);
+        say(&format!("channel {}\n", self.channel))?;
         let mut table =
             Table::new(&["NAME", "ROLE", "ORGANIZATION", "ADDRESS", "OPERATIONS", "PID", "STATE", "HEIGHT"]);
         let shown = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
@@ -116,7 +116,7 @@ impl Status {
                 node.address.clone(),
                 node.operations.clone(),
                 shown(node.pid.map(|pid| pid.to_string())),
-                node.state.to_owned(),
+                painted(node.state),
                 shown(node.height.map(|height| height.to_string())),
             ]);
         }
@@ -129,13 +129,21 @@ impl Status {
                 contract.address.clone(),
                 unknown(),
                 shown(contract.pid.map(|pid| pid.to_string())),
-                contract.state.to_owned(),
+                painted(contract.state),
                 unknown(),
             ]);
         }
-        print!("{table}");
-        Ok(())
+        print(&table)
     }
+}
+
+fn painted(state: &str) -> String {
+    match state {
+        "up" => Tone::Good,
+        "starting" => Tone::Waiting,
+        _ => Tone::Bad,
+    }
+    .paint(state)
 }
 
 /// What a node says of itself.

@@ -17,13 +17,14 @@ use crate::cli::{PortPlan, Target, Up};
 use crate::deploy::{self, Wanted};
 use crate::folder::{Folder, Found};
 use crate::lifecycle::Lifecycle;
-use crate::output::progress;
+use crate::output::{progress, say};
 use crate::participation::Participation;
 use crate::ports::Ports;
 use crate::processes::Processes;
 use crate::session::Session;
 use crate::status::Status;
 use crate::topology::{Batch, Cutting, Identities, Size, Topology, loopback};
+use crate::usage::Usage;
 use crate::{control, down, health, material, node_config, peer_program, shell};
 
 const POLL: Duration = Duration::from_millis(20);
@@ -41,7 +42,7 @@ pub(crate) async fn up(folder: &Folder, target: &Target, options: &Up) -> anyhow
     brought_up?;
     Status::of(folder, &topology).await?.print(options.json.json)?;
     if !options.json.json {
-        print_next_commands(folder, &topology);
+        print_next_commands(folder, &topology)?;
     }
     if options.foreground {
         tokio::signal::ctrl_c().await?;
@@ -151,7 +152,9 @@ fn make(folder: &Folder, target: &Target, options: &Up) -> anyhow::Result<Topolo
 fn planned(target: &Target, options: &Up, ports: &mut Ports) -> anyhow::Result<Topology> {
     let orderers = usize::from(options.orderers.unwrap_or(1));
     if ![1, 3, 5].contains(&orderers) {
-        bail!("--orderers {orderers}: a Raft cluster here has 1, 3 or 5 orderers, so that a minority may fail");
+        return Err(wrong(format!(
+            "--orderers {orderers}: a Raft cluster here has 1, 3 or 5 orderers, so that a minority may fail"
+        )));
     }
     let batch = Batch {
         timeout_ms: options.batch_timeout.map_or(2000, |timeout| timeout.as_millis() as u64),
@@ -160,14 +163,20 @@ fn planned(target: &Target, options: &Up, ports: &mut Ports) -> anyhow::Result<T
         absolute_bytes_max: options.absolute_max_bytes.unwrap_or(10 * 1024 * 1024),
     };
     if batch.preferred_bytes_max > batch.absolute_bytes_max {
-        bail!(
+        return Err(wrong(format!(
             "--preferred-max-bytes {} is over --absolute-max-bytes {}",
-            batch.preferred_bytes_max,
-            batch.absolute_bytes_max
-        );
+            batch.preferred_bytes_max, batch.absolute_bytes_max
+        )));
+    }
+    let organizations = usize::from(options.orgs.unwrap_or(2));
+    if options.peers_per_org.len() > organizations {
+        return Err(wrong(format!(
+            "--peers-per-org counts peers for {} organizations, but there are {organizations}: see --orgs",
+            options.peers_per_org.len()
+        )));
     }
     let size = Size {
-        organizations: usize::from(options.orgs.unwrap_or(2)),
+        organizations,
         peers: options.peers_per_org.iter().map(|count| usize::from(*count)).collect(),
         orderers,
     };
@@ -175,6 +184,10 @@ fn planned(target: &Target, options: &Up, ports: &mut Ports) -> anyhow::Result<T
     let cutting = options.cutting.unwrap_or(Cutting::Adaptive);
     let identities = options.identities.unwrap_or(Identities::P256);
     Ok(Topology::new(channel, batch, cutting, identities, &size, ports)?)
+}
+
+fn wrong(message: String) -> anyhow::Error {
+    Usage(message).into()
 }
 
 /// Every port of the plan must be free before anything starts.
@@ -272,13 +285,13 @@ async fn bring_up(folder: &Folder, target: &Target, topology: &Topology) -> anyh
     Ok(())
 }
 
-fn print_next_commands(folder: &Folder, topology: &Topology) {
+fn print_next_commands(folder: &Folder, topology: &Topology) -> anyhow::Result<()> {
     let program = std::env::args().next().unwrap_or_else(|| "ripstop".to_owned());
     let default = Folder::new(std::path::Path::new("./ripstop-network"));
     let is_default = default.is_ok_and(|default| default.path() == folder.path());
     let dir =
         if is_default { String::new() } else { format!(" --dir {}", shell::quoted(&folder.path().to_string_lossy())) };
-    println!("\nThe channel {} is ready, the contract basic is deployed. Next:", topology.channel);
+    say(&format!("\nThe channel {} is ready, the contract basic is deployed. Next:", topology.channel))?;
     for command in [
         "query basic GetAllAssets",
         "submit basic CreateAsset asset7 green 10 Ada 500",
@@ -286,6 +299,7 @@ fn print_next_commands(folder: &Folder, topology: &Topology) {
         "network status",
         "network down",
     ] {
-        println!("  {program} {command}{dir}");
+        say(&format!("  {program} {command}{dir}"))?;
     }
+    Ok(())
 }
