@@ -25,7 +25,7 @@ use super::probe::Known;
 use super::standing::{Call, Outcome, Standing};
 
 /// How long an orderer may be silent beyond the batch timeout, while it owes answers.
-const SILENCE_MAX: Duration = Duration::from_secs(3);
+const SILENCE_MAX: Duration = Duration::from_secs(1);
 
 /// An orderer as the channel's configuration names it.
 #[derive(Debug, Clone)]
