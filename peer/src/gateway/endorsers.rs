@@ -21,6 +21,9 @@ use super::probe::Known;
 use super::standing::{Call, Condition, Outcome, Standing};
 use crate::endorser::Endorser;
 
+/// After so long without an answer it is tried whether the peer can be reached at all.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// This peer's endorser, and connections to those of others.
 pub(super) struct Endorsers {
     pub(super) local: LocalPeer,
@@ -29,12 +32,15 @@ pub(super) struct Endorsers {
     timeout: Duration,
     connections: Mutex<HashMap<String, Connection>>,
     standing: Mutex<Standing>,
+    /// Held while a peer that owes an answer is dialled: one at a time, however many wait.
+    dialling: tokio::sync::Mutex<()>,
 }
 
 impl Endorsers {
     pub(super) fn new(local: LocalPeer, endorser: Arc<Endorser>, dialer: Dialer, timeout: Duration) -> Self {
         let (connections, standing) = (Mutex::default(), Mutex::default());
-        Self { local, endorser, dialer, timeout, connections, standing }
+        let dialling = tokio::sync::Mutex::default();
+        Self { local, endorser, dialer, timeout, connections, standing, dialling }
     }
 
     /// The peers of a channel in the order to ask them: this one, those of its organization,
@@ -63,10 +69,13 @@ impl Endorsers {
             return judge(Answer { response: endorsement.response, error: endorsement.error });
         }
         let call = Call::begin(&self.standing, &peer.address);
-        let answer = tokio::time::timeout(self.timeout, self.ask(config, peer, proposal)).await.unwrap_or_else(|_| {
-            let text = format!("no answer within {} s", self.timeout.as_secs());
-            Err(Status::deadline_exceeded(text))
-        });
+        let answer = tokio::select! {
+            answer = self.ask(config, peer, proposal) => answer,
+            () = tokio::time::sleep(self.timeout) => {
+                Err(Status::deadline_exceeded(format!("no answer within {} s", self.timeout.as_secs())))
+            }
+            () = self.gone(config, peer) => Err(Status::unavailable("no answer, and it can no longer be reached")),
+        };
         let lost = answer.as_ref().is_err_and(is_lost);
         let judged = judge(match answer {
             Ok(response) => Answer { response: Some(response), error: None },
@@ -101,6 +110,22 @@ impl Endorsers {
             self.standing.lock().reached(address);
         });
         join_all(attempts).await;
+    }
+
+    /// Returns once `peer`, which owes an answer, can no longer be reached: a process that
+    /// hangs and a host that is cut off keep their connections.
+    async fn gone(&self, config: &ChannelConfig, peer: &ChannelPeer) {
+        loop {
+            tokio::time::sleep(PATIENCE).await;
+            if self.is_down(peer) {
+                return;
+            }
+            let Ok(_one_at_a_time) = self.dialling.try_lock() else { continue };
+            let roots = tls_roots(config, &peer.msp_id);
+            if self.dialer.connect(&peer.address, &roots, None).await.is_err() {
+                return;
+            }
+        }
     }
 
     async fn ask(

@@ -238,6 +238,68 @@ async fn evaluate_asks_our_own_peer() {
     assert_eq!(test.calls(), [0, 0, 0]);
 }
 
+/// A way to a node that can be stopped, as SIGSTOP stops a process: connections stay, and
+/// no more bytes come.
+struct StoppableWay {
+    address: SocketAddr,
+    stopped: tokio::sync::watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl StoppableWay {
+    async fn to(target: SocketAddr) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stopped = tokio::sync::watch::Sender::new(false);
+        let state = stopped.subscribe();
+        let task = tokio::spawn(async move {
+            let mut ways = tokio::task::JoinSet::new();
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut state = state.clone();
+                ways.spawn(async move {
+                    let forward = async {
+                        let mut far = tokio::net::TcpStream::connect(target).await.unwrap();
+                        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                    };
+                    tokio::select! {
+                        biased;
+                        _ = state.wait_for(|stopped| *stopped) => {}
+                        () = forward => return,
+                    }
+                    std::future::pending::<()>().await;
+                });
+            }
+        });
+        Self { address, stopped, task }
+    }
+}
+
+impl Drop for StoppableWay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_hangs_with_its_connections_open_is_gone_round() {
+    let mut test = TestGateway::start().await;
+    let way = StoppableWay::to(test.remotes[0].address).await;
+    let addresses = [way.address, test.remotes[1].address, test.remotes[2].address];
+    let dial = PORTS.iter().zip(addresses).map(|(port, address)| (advertised(*port), address.to_string()));
+    test.gateway = gateway(&test.network, dial.collect());
+    for _ in 0..3 {
+        test.endorse().await.unwrap();
+    }
+    assert_eq!(test.calls(), [1, 1, 1]);
+    way.stopped.send_replace(true);
+    let began = Instant::now();
+    for _ in 0..3 {
+        test.endorse().await.unwrap();
+    }
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert_eq!(test.calls()[0], 0);
+}
+
 /// What an orderer does with the next envelope.
 #[derive(Clone, Copy, PartialEq)]
 enum Next {
