@@ -71,18 +71,10 @@ fn deploying_again_is_an_upgrade_only_when_something_changed() {
     let version = deploy("1.1", "OR('Org1MSP.peer')");
     assert_eq!(version["sequence"], 3);
     assert_ne!(version["package_id"], first["package_id"]);
-    let refused = network.refused(&[
-        "chaincode",
-        "deploy",
-        "--name",
-        "other",
-        "--version",
-        "2",
-        "--address",
-        "127.0.0.1:9",
-        "--policy",
-        "AND(",
-    ]);
+    let wrong = ["--name", "other", "--version", "2", "--address", "127.0.0.1:9", "--policy", "AND("];
+    let output = network.run(&[&["chaincode", "deploy"], wrong.as_slice()].concat());
+    assert_eq!(output.status.code(), Some(2));
+    let refused = text(&output.stderr);
     assert!(refused.contains("--policy AND( is no endorsement policy"), "{refused}");
 }
 
@@ -129,9 +121,64 @@ fn down_ends_its_own_processes_and_no_others() {
 }
 
 #[test]
-fn wrong_usage_ends_with_2() {
-    for arguments in [&["network", "sideways"][..], &["submit"], &["network", "up", "--orgs", "0"]] {
-        let output = Command::new(RIPSTOP).args(arguments).output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+fn wrong_usage_is_told_in_one_line_and_ends_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    for typed in [
+        "",
+        "network",
+        "network sideways",
+        "network up --orgs 0",
+        "network up --orgs 2 --peers-per-org 1,1,1",
+        "network up --orderers 2",
+        "network up --batch-timeout soon",
+        "network up --port-base 7000 --ports free",
+        "network up --preferred-max-bytes 100 --absolute-max-bytes 10",
+        "network status --channel ../x",
+        "network stop",
+        "network kill",
+        "network start",
+        "network logs",
+        "network reset now",
+        "network down now",
+        "channel",
+        "channel list all",
+        "channel info",
+        "chaincode package --name a --version 1 --address nowhere",
+        "chaincode deploy --name a",
+        "chaincode list all",
+        "submit",
+        "submit basic CreateAsset --as Eve",
+        "query basic",
+        "block",
+        "block twelve",
+        "block decode",
+        "tx",
+        "env",
+        "completions",
+        "completions cobol",
+        "orderer",
+        "peer",
+    ] {
+        let output = Command::new(RIPSTOP).current_dir(folder.path()).args(typed.split_whitespace()).output().unwrap();
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{typed}: {told}");
+        assert!(told.starts_with("ripstop: ") && told.lines().count() == 1, "{typed}: {told}");
+        assert_eq!(text(&output.stdout), "", "{typed}");
     }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "wrong usage left something behind");
+}
+
+#[test]
+fn completions_name_every_command_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = Command::new(RIPSTOP).args(["completions", shell]).output().unwrap();
+        assert!(output.status.success());
+        let script = text(&output.stdout);
+        for command in ["network", "decode", "completions", "--max-message-count"] {
+            assert!(script.contains(command.trim_start_matches('-')), "{command} is not in the script for {shell}");
+        }
+    }
+    let script = text(&Command::new(RIPSTOP).args(["completions", "bash"]).output().unwrap().stdout);
+    let checked = Command::new("bash").args(["-n", "-c", &script]).output().unwrap();
+    assert!(checked.status.success(), "{}", text(&checked.stderr));
 }

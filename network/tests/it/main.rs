@@ -4,8 +4,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 mod architecture;
+mod blocks;
 mod command_line;
 mod contract;
+mod control;
+mod environment;
 mod network;
 mod node_sdk;
 mod refusals;

@@ -11,19 +11,25 @@ pub(crate) const RIPSTOP: &str = env!("CARGO_BIN_EXE_ripstop");
 /// A running network in a temporary folder.
 pub(crate) struct Network {
     folder: tempfile::TempDir,
+    name: String,
 }
 
 impl Network {
     /// Brings one up on free ports.
     pub(crate) fn up(options: &[&str]) -> Self {
-        let network = Self { folder: tempfile::tempdir().unwrap() };
+        let network = Self::in_folder("a network");
         network.ok(&[&["network", "up", "--ports", "free"], options].concat());
         network
     }
 
+    /// A folder of this name for a network that is not made yet.
+    pub(crate) fn in_folder(name: &str) -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), name: name.to_owned() }
+    }
+
     /// Its folder.
     pub(crate) fn dir(&self) -> PathBuf {
-        self.folder.path().join("a network")
+        self.folder.path().join(&self.name)
     }
 
     /// Runs a command against it.
@@ -88,7 +94,9 @@ impl Drop for Network {
         if std::thread::panicking() {
             eprintln!("{}", self.logs());
         }
-        self.run(&["network", "down"]);
+        if self.dir().exists() {
+            self.run(&["network", "down"]);
+        }
     }
 }
 
