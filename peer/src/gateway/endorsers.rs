@@ -86,7 +86,7 @@ impl Endorsers {
             Err(failure) if failure.retry => Outcome::Failed,
             _ => Outcome::Answered,
         });
-        if judged.as_ref().is_err_and(|failure| failure.disconnect) {
+        if lost {
             self.connections.lock().remove(&peer.address);
         }
         judged

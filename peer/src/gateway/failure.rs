@@ -24,8 +24,6 @@ pub(super) struct Failure {
     pub(super) message: String,
     /// Whether asking another peer may help `Evaluate`.
     pub(super) retry: bool,
-    /// Whether the connection to that node is to be made anew.
-    pub(super) disconnect: bool,
 }
 
 /// How an endorser answered.
@@ -39,12 +37,9 @@ pub(super) struct Answer {
 pub(super) fn judge(answer: Answer) -> Result<ProposalResponse, Failure> {
     match (answer.response, answer.error) {
         (None, error) => Err(unreachable(error)),
-        (Some(_), Some(error)) => Err(Failure {
-            code: Code::FailedPrecondition,
-            message: error.message().to_owned(),
-            retry: false,
-            disconnect: false,
-        }),
+        (Some(_), Some(error)) => {
+            Err(Failure { code: Code::FailedPrecondition, message: error.message().to_owned(), retry: false })
+        }
         (Some(response), None) => judge_status(response),
     }
 }
@@ -55,7 +50,6 @@ fn unreachable(error: Option<Status>) -> Failure {
         code: Code::Unavailable,
         message: format!("rpc error: code = {:?} desc = {}", error.code(), error.message()),
         retry: true,
-        disconnect: true,
     }
 }
 
@@ -66,19 +60,9 @@ fn judge_status(response: ProposalResponse) -> Result<ProposalResponse, Failure>
         return Ok(response);
     }
     if status == 500 && response.payload.is_empty() {
-        return Err(Failure {
-            code: Code::Aborted,
-            message: message.to_owned(),
-            retry: true,
-            disconnect: message.ends_with("chaincode stream terminated"),
-        });
+        return Err(Failure { code: Code::Aborted, message: message.to_owned(), retry: true });
     }
-    Err(Failure {
-        code: Code::Unknown,
-        message: format!("chaincode response {status}, {message}"),
-        retry: false,
-        disconnect: false,
-    })
+    Err(Failure { code: Code::Unknown, message: format!("chaincode response {status}, {message}"), retry: false })
 }
 
 /// One entry of a status's details.
@@ -124,9 +108,9 @@ mod tests {
         }
     }
 
-    fn failed(answer: Answer) -> (Code, String, bool, bool) {
+    fn failed(answer: Answer) -> (Code, String, bool) {
         let failure = judge(answer).unwrap_err();
-        (failure.code, failure.message, failure.retry, failure.disconnect)
+        (failure.code, failure.message, failure.retry)
     }
 
     #[test]
@@ -135,24 +119,21 @@ mod tests {
         assert!(judge(response(399, "", b"p")).is_ok());
         assert_eq!(
             failed(response(500, "no such asset", b"p")),
-            (Code::Unknown, "chaincode response 500, no such asset".into(), false, false)
+            (Code::Unknown, "chaincode response 500, no such asset".into(), false)
         );
-        assert_eq!(
-            failed(response(404, "gone", b"")),
-            (Code::Unknown, "chaincode response 404, gone".into(), false, false)
-        );
-        assert_eq!(failed(response(500, "no ledger", b"")), (Code::Aborted, "no ledger".into(), true, false));
+        assert_eq!(failed(response(404, "gone", b"")), (Code::Unknown, "chaincode response 404, gone".into(), false));
+        assert_eq!(failed(response(500, "no ledger", b"")), (Code::Aborted, "no ledger".into(), true));
         let ended = "error sending: chaincode stream terminated";
-        assert_eq!(failed(response(500, ended, b"")), (Code::Aborted, ended.into(), true, true));
+        assert_eq!(failed(response(500, ended, b"")), (Code::Aborted, ended.into(), true));
     }
 
     #[test]
     fn an_error_with_a_response_is_a_refusal_and_one_without_is_a_lost_peer() {
         let refused = Answer { error: Some(Status::unknown("access denied")), ..response(500, "access denied", b"") };
-        assert_eq!(failed(refused), (Code::FailedPrecondition, "access denied".into(), false, false));
+        assert_eq!(failed(refused), (Code::FailedPrecondition, "access denied".into(), false));
         let lost = Answer { response: None, error: Some(Status::unavailable("connection refused")) };
         let text = "rpc error: code = Unavailable desc = connection refused";
-        assert_eq!(failed(lost), (Code::Unavailable, text.into(), true, true));
+        assert_eq!(failed(lost), (Code::Unavailable, text.into(), true));
     }
 
     #[test]
