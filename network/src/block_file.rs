@@ -9,7 +9,7 @@
 //! Reading believes nothing: every length is compared with what is there and with a limit
 //! before anything is allocated. Source: Fabric `common/ledger/blkstorage/block_serialization.go`.
 
-use std::io::Read;
+use std::io::{BufRead, Read};
 
 use bytes::{Buf, Bytes};
 use ripstop_proto::common::{Block, BlockData, BlockHeader, BlockMetadata};
@@ -49,8 +49,8 @@ pub(crate) struct BlockFile<R> {
     reader: R,
 }
 
-impl<R: Read> BlockFile<R> {
-    /// Reads records from `reader`, which should be buffered.
+impl<R: BufRead> BlockFile<R> {
+    /// Reads records from `reader`.
     pub(crate) fn new(reader: R) -> Self {
         Self { reader }
     }

@@ -1,7 +1,7 @@
 //! `block decode FILE`: a Fabric block file, a block, or an envelope, recognised by what is in it.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -96,7 +96,7 @@ impl Chain {
 }
 
 /// Block by block, so that the largest file needs the memory of one block.
-fn decode_blocks(mut file: BlockFile<impl Read>, json: bool) -> anyhow::Result<()> {
+fn decode_blocks(mut file: BlockFile<impl BufRead>, json: bool) -> anyhow::Result<()> {
     let mut chain = Chain::default();
     let mut count = 0;
     let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());

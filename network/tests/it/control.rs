@@ -104,7 +104,7 @@ fn children_end_by_themselves_when_their_supervisor_is_killed_and_up_starts_over
     let before = processes(&network);
     let children: Vec<u64> =
         before["supervised"].as_array().unwrap().iter().map(|supervised| pid_of(&supervised["process"])).collect();
-    assert_eq!(children.len(), 4);
+    assert!(children.len() >= 4, "{before}");
     kill_9(pid_of(&before["supervisor"]));
     wait_until("every child has ended", || !children.iter().any(|pid| exists(*pid)));
     assert!(network.ok(&["network", "down"]).contains("nothing runs"));
