@@ -13,7 +13,7 @@ use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -21,8 +21,10 @@ use tokio_util::sync::CancellationToken;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long open requests may keep the listener after shutdown began.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
-/// Handshakes and connections that wait to be served.
+/// Connections past their handshake that wait to be served.
 const CONNECTIONS_WAITING: usize = 16;
+/// Handshakes at one time. Anybody can begin one and say nothing, so there are many.
+const HANDSHAKES_MAX: usize = 1024;
 /// Pause after a failed accept, which is mostly a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -145,7 +147,9 @@ type Ready = (TlsStream<TcpStream>, SocketAddr);
 
 /// Each handshake runs in a task of its own, so a slow client keeps nobody waiting.
 async fn accept_all(socket: TcpListener, tls: Arc<ServerConfig>, ready: mpsc::Sender<Ready>) {
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
     loop {
+        let Ok(counted) = Arc::clone(&handshakes).acquire_owned().await else { return };
         let (stream, client) = match socket.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -154,16 +158,18 @@ async fn accept_all(socket: TcpListener, tls: Arc<ServerConfig>, ready: mpsc::Se
                 continue;
             }
         };
-        let Ok(place) = ready.clone().reserve_owned().await else { return };
+        let ready = ready.clone();
         let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, TlsAcceptor::from(Arc::clone(&tls)).accept(stream));
         tokio::spawn(async move {
             match handshake.await {
-                Ok(Ok(stream)) => _ = place.send((stream, client)),
+                // A closed receiver means that serving has ended.
+                Ok(Ok(stream)) => _ = ready.send((stream, client)).await,
                 Ok(Err(error)) => tracing::info!(%client, %error, "TLS handshake on the admin listener failed"),
                 Err(_) => {
                     tracing::info!(%client, "TLS handshake on the admin listener took longer than {HANDSHAKE_TIMEOUT:?}")
                 }
             }
+            drop(counted);
         });
     }
 }
