@@ -17,6 +17,7 @@ mod stage;
 mod table;
 mod transaction;
 
+mod clustering;
 mod committed;
 mod delivering;
 mod endorsing;
@@ -38,6 +39,7 @@ async fn everything_wrong_is_refused_and_the_network_goes_on() {
     system_chaincodes::run(&stage, &mut table).await;
     gateway_calls::run(&stage, &mut table).await;
     ordering::run(&stage, &mut table).await;
+    clustering::run(&stage, &mut table).await;
     delivering::run(&stage, &mut table).await;
     participating::run(&stage, &mut table).await;
     sockets::run(&stage, &mut table).await;

@@ -189,7 +189,13 @@ async fn calls(stage: &Stage, table: &mut Table<'_>) {
     let got = stage.propose(Draft::new(user, "basic", &[b"ReadAsset", b"nothing"]).sign(user)).await;
     table.case("proposal: the contract says no", got, "500: The asset nothing does not exist").await;
     let got = stage.propose(Draft::new(user, "basic", &[b"\xff\xfe"]).sign(user)).await;
-    table.case("proposal: a function that is no text", got, "500: …").await;
+    table
+        .case(
+            "proposal: a function that is no text",
+            got,
+            "500: You've asked to invoke a function that does not exist: …",
+        )
+        .await;
     let mut draft = Draft::read_asset(user);
     draft.channel_header.channel_id.clear();
     let got = stage.propose(draft.sign(user)).await;

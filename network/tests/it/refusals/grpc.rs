@@ -39,10 +39,7 @@ pub(super) async fn announced(channel: &Channel, path: &str, length: u32) -> Str
 
 async fn send(channel: &Channel, path: &str, headers: &[(&str, &str)], body: Body) -> String {
     let mut channel = channel.clone();
-    let mut request = Request::post(path).header("te", "trailers");
-    if headers.iter().all(|(name, _)| *name != "content-type") {
-        request = request.header("content-type", "application/grpc");
-    }
+    let mut request = Request::post(path).header("te", "trailers").header("content-type", "application/grpc");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }

@@ -2,7 +2,8 @@
 //! the wrong people, writing where they may not, overtaken by others, or sent twice.
 
 use ripstop_proto::kvrwset::{
-    HashedRwSet, KvReadHash, KvWriteHash, KvrwSet, QueryReads, RangeQueryInfo, Version, range_query_info,
+    HashedRwSet, KvReadHash, KvWriteHash, KvrwSet, QueryReads, QueryReadsMerkleSummary, RangeQueryInfo, Version,
+    range_query_info,
 };
 use ripstop_proto::protos::TxValidationCode::*;
 use ripstop_proto::read_write_set::{CollectionSet, NamespaceSet};
@@ -23,6 +24,7 @@ pub(super) async fn run(stage: &Stage, table: &mut Table<'_>) {
     endorsements(stage, table).await;
     namespaces(stage, table).await;
     conflicts(stage, table).await;
+    summaries(stage, table).await;
     copies(stage, table).await;
 }
 
@@ -65,7 +67,7 @@ async fn endorsements(stage: &Stage, table: &mut Table<'_>) {
 
 async fn namespaces(stage: &Stage, table: &mut Table<'_>) {
     let Actors { user, peer, other_peer, .. } = &stage.actors;
-    for namespace in ["nowhere", "qscc", "cscc", "lscc", ""] {
+    for namespace in ["nowhere", "qscc", "cscc", "lscc", "", "Basic", "basic/", "basic\0"] {
         let outcome = Outcome::new(user, "basic")
             .change(|outcome| outcome.read_write_set.namespaces.push(writing(namespace, "key")));
         let envelope = outcome.endorse(&[peer, other_peer]).sign(user);
@@ -162,6 +164,38 @@ async fn conflicts(stage: &Stage, table: &mut Table<'_>) {
     for (name, change, code) in cases {
         outcome(stage, table, name, change, code, "…").await;
     }
+}
+
+/// Summaries of ranges that no endorser makes; what they say never fits the state.
+async fn summaries(stage: &Stage, table: &mut Table<'_>) {
+    let cases: [(_, Change); 5] = [
+        ("no degree", |outcome| range(outcome, summary(0, 1))),
+        ("degree 1", |outcome| range(outcome, summary(1, 1))),
+        ("the largest degree", |outcome| range(outcome, summary(u32::MAX, 1))),
+        ("the highest level", |outcome| range(outcome, summary(50, u32::MAX))),
+        ("a read without version", |outcome| {
+            let reads = QueryReads { kv_reads: vec![read("asset", None)] };
+            range(outcome, range_query_info::ReadsInfo::RawReads(reads));
+        }),
+    ];
+    for (name, change) in cases {
+        outcome(stage, table, &format!("a range with {name}"), change, PhantomReadConflict, "…").await;
+    }
+}
+
+fn summary(max_degree: u32, max_level: u32) -> range_query_info::ReadsInfo {
+    let max_level_hashes = vec![vec![1; 32].into()];
+    range_query_info::ReadsInfo::ReadsMerkleHashes(QueryReadsMerkleSummary { max_degree, max_level, max_level_hashes })
+}
+
+/// Says that all keys of the contract were read, and what came of it.
+fn range(outcome: &mut Outcome, reads_info: range_query_info::ReadsInfo) {
+    outcome.read_write_set.namespaces[0].public.range_queries_info.push(RangeQueryInfo {
+        start_key: String::new(),
+        end_key: String::new(),
+        itr_exhausted: true,
+        reads_info: Some(reads_info),
+    });
 }
 
 async fn copies(stage: &Stage, table: &mut Table<'_>) {

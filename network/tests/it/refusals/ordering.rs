@@ -80,15 +80,24 @@ async fn kinds(stage: &Stage, table: &mut Table<'_>) {
         .await;
 }
 
+/// What Fabric says of an implicit policy, and who signed as far as that could be told.
+fn denied(signed: &str) -> String {
+    format!(
+        "FORBIDDEN policy /Channel/Writers: implicit policy evaluation failed - 0 sub-policies were satisfied, but this \
+         policy requires 1 of the 'Writers' sub-policies to be satisfied; signed: [{signed}]: permission denied"
+    )
+}
+
 async fn writers(stage: &Stage, table: &mut Table<'_>) {
     let actors = &stage.actors;
-    let denied = "FORBIDDEN …";
+    let denied = &denied("");
+    let peer = &self::denied("Org1MSP (peer0.org1.example.com)");
     for (name, signer, wanted) in [
         ("a client of an unknown organization", &actors.stranger, denied),
         ("a false certificate", &actors.forged, denied),
         ("a client of Org2 who says Org1", &actors.defector, denied),
-        ("a peer", &actors.peer, denied),
-        ("an expired certificate", &actors.expired, "BAD_REQUEST broadcast client identity expired"),
+        ("a peer", &actors.peer, peer),
+        ("an expired certificate", &actors.expired, &"BAD_REQUEST broadcast client identity expired".to_owned()),
     ] {
         let envelope = Outcome::new(signer, "basic").endorse(&[&actors.peer, &actors.other_peer]).sign(signer);
         both(stage, table, name, envelope, wanted).await;

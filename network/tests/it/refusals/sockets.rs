@@ -74,8 +74,18 @@ async fn operations(stage: &Stage, table: &mut Table<'_>) {
         ("a path that is not there", "GET /chaincode HTTP/1.1", &b""[..], "404 "),
         ("a method that is not allowed", "DELETE /metrics HTTP/1.1", b"", "405 "),
         ("a log filter that is none", "PUT /logspec HTTP/1.1", b"{\"spec\":\"no=such=filter\"}", "400 {\"error\":…"),
-        ("a log filter that is no JSON", "PUT /logspec HTTP/1.1", b"\xff\xfe", "400 …"),
-        ("a body of 4 MiB", "PUT /logspec HTTP/1.1", &large, "413 …"),
+        (
+            "a log filter that is no JSON",
+            "PUT /logspec HTTP/1.1",
+            b"\xff\xfe",
+            "400 Request body didn't contain valid UTF-8: …",
+        ),
+        (
+            "a body of 4 MiB",
+            "PUT /logspec HTTP/1.1",
+            &large,
+            "413 Failed to buffer the request body: length limit exceeded",
+        ),
     ] {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         table.case(&format!("operations: {name}"), exchange(stream, head, body).await, wanted).await;
@@ -119,11 +129,9 @@ async fn messages(stage: &Stage, table: &mut Table<'_>) {
     }
     let got = call_with(peer, ENDORSE, &[("grpc-timeout", "soon")], framed(0, 0)).await;
     table.case("grpc: a deadline that is none", got, "Unknown: ChaincodeHeaderExtension.ChaincodeId is nil").await;
-    let got = call_with(peer, ENDORSE, &[("content-type", "text/plain")], framed(0, 0)).await;
-    table.case("grpc: content that is no gRPC", got, "…").await;
     let giant = "a".repeat(200_000);
     let got = call_with(peer, ENDORSE, &[("giant", &giant)], framed(0, 0)).await;
-    table.case("grpc: a header of 200,000 bytes", got, "…").await;
+    table.case("grpc: a header of 200,000 bytes", got, "cut: transport error").await;
 }
 
 /// Streams that announce large messages and send none must not cost their memory.

@@ -2,6 +2,7 @@
 //! answer as one line of text.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,17 +10,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use ripstop_client::{Contract, Gateway, SigningIdentity};
-use ripstop_node::transport::{Dialer, MESSAGE_BYTES_MAX};
+use ripstop_node::transport::{ClientIdentity, Dialer, MESSAGE_BYTES_MAX};
 use ripstop_proto::block::{TRANSACTIONS_FILTER, metadata_slot};
 use ripstop_proto::common::{Block, Envelope, Status as Answer};
 use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
-use ripstop_proto::orderer::deliver_response;
+use ripstop_proto::protos::deliver_client::DeliverClient;
 use ripstop_proto::protos::endorser_client::EndorserClient;
 use ripstop_proto::protos::{SignedProposal, TxValidationCode};
 use ripstop_proto::ripstop::v1::ordering_client::OrderingClient;
 use ripstop_proto::ripstop::v1::{SubmitItem, SubmitRequest};
-use tokio_stream::StreamExt;
+use ripstop_proto::{orderer, protos};
+use tokio_stream::{Stream, StreamExt};
 use tonic::Status;
+use tonic::codegen::BoxStream;
 use tonic::transport::Channel;
 
 use super::actors::Actors;
@@ -46,8 +49,7 @@ impl Stage {
         let network = Network::up(&[]);
         let organizations = network.dir().join("organizations");
         let actors = Actors::new(&organizations);
-        let orderer = "ordererOrganizations/example.com/orderers/orderer.example.com/tls/ca.crt";
-        let orderer = connect(&network, "orderer.example.com", &organizations.join(orderer)).await;
+        let orderer = connect_to_orderer(&network, None).await;
         let (peer, contract) = application(&network, "Org1MSP", "org1.example.com").await;
         let (_, other_contract) = application(&network, "Org2MSP", "org2.example.com").await;
         Self { network, actors, orderer, peer, contract, other_contract, looked_through: AtomicU64::new(0) }
@@ -56,6 +58,11 @@ impl Stage {
     /// A connection to Org1's peer that nobody else uses, for what may break it.
     pub(super) async fn own_connection(&self) -> Channel {
         application(&self.network, "Org1MSP", "org1.example.com").await.0
+    }
+
+    /// A connection to the first orderer that shows this certificate.
+    pub(super) async fn connect_to_orderer(&self, identity: Option<&ClientIdentity>) -> Channel {
+        connect_to_orderer(&self.network, identity).await
     }
 
     /// Stops the network once both organizations' first peers have every block.
@@ -149,38 +156,33 @@ impl Stage {
         patiently("ordering", exchange).await
     }
 
-    /// Asks the orderer's Deliver: the numbers of the blocks that come, and the status. After
-    /// a refusal the stream has to end.
-    pub(super) async fn deliver(&self, envelope: Envelope) -> String {
-        let mut client = AtomicBroadcastClient::new(self.orderer.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    /// Asks a Deliver service: the numbers of the blocks that come, and the status. After a
+    /// refusal the stream has to end.
+    pub(super) async fn deliver(&self, from: Deliverer, envelope: Envelope) -> String {
         let envelopes = tokio_stream::once(envelope).chain(tokio_stream::pending());
         let exchange = async {
-            let mut text = String::new();
-            let mut responses = match client.deliver(envelopes).await {
-                Ok(responses) => responses.into_inner(),
-                Err(status) => return said(&status),
-            };
-            loop {
-                match responses.message().await {
-                    Err(status) => return format!("{text}{}", said(&status)),
-                    Ok(None) => return format!("{text}the stream ended"),
-                    Ok(Some(response)) => match response.r#type {
-                        Some(deliver_response::Type::Block(block)) => {
-                            text.push_str(&format!("{} ", block.header.unwrap_or_default().number));
-                        }
-                        Some(deliver_response::Type::Status(status)) => {
-                            let status = Answer::try_from(status).unwrap();
-                            if status != Answer::Success {
-                                assert!(matches!(responses.message().await, Ok(None)), "went on after {status:?}");
-                            }
-                            return format!("{text}{}", status.as_str_name());
-                        }
-                        None => return format!("{text}an empty response"),
-                    },
+            match from {
+                Deliverer::Orderer => {
+                    let mut client = AtomicBroadcastClient::new(self.orderer.clone());
+                    client.deliver(envelopes).await.map(|answer| boxed(answer.into_inner().map(from_orderer)))
+                }
+                Deliverer::Peer => {
+                    let mut client = DeliverClient::new(self.peer.clone());
+                    client.deliver(envelopes).await.map(|answer| boxed(answer.into_inner().map(from_peer)))
+                }
+                Deliverer::PeerFiltered => {
+                    let mut client = DeliverClient::new(self.peer.clone());
+                    client.deliver_filtered(envelopes).await.map(|answer| boxed(answer.into_inner().map(from_peer)))
                 }
             }
         };
-        patiently("deliver", exchange).await
+        let followed = async {
+            match exchange.await {
+                Ok(responses) => follow(responses).await,
+                Err(status) => said(&status),
+            }
+        };
+        patiently("deliver", followed).await
     }
 
     /// Looks for an entry in the blocks of Org1's peer up to `last`: its block, its index and
@@ -220,7 +222,7 @@ impl Stage {
 async fn application(network: &Network, msp_id: &str, domain: &str) -> (Channel, Contract) {
     let organization = network.organization(domain);
     let name = format!("peer0.{domain}");
-    let peer = connect(network, &name, &organization.join("peers").join(&name).join("tls/ca.crt")).await;
+    let peer = connect(network, &name, &organization.join("peers").join(&name).join("tls/ca.crt"), None).await;
     let msp = organization.join(format!("users/User1@{domain}/msp"));
     let identity = Arc::new(SigningIdentity::from_msp_folder(msp_id, msp).unwrap());
     let contract = Gateway::connect(peer.clone(), identity).network(CHANNEL).contract("basic");
@@ -240,10 +242,67 @@ async fn commit_honestly(contract: &Contract) -> u64 {
     status.block_number
 }
 
-async fn connect(network: &Network, node: &str, tls_root: &std::path::Path) -> Channel {
+/// Where blocks come from.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Deliverer {
+    Orderer,
+    Peer,
+    PeerFiltered,
+}
+
+/// A response of any Deliver service.
+enum Delivered {
+    Block(u64),
+    Status(i32),
+}
+
+fn from_orderer(response: Result<orderer::DeliverResponse, Status>) -> Result<Delivered, Status> {
+    Ok(match response?.r#type.unwrap() {
+        orderer::deliver_response::Type::Block(block) => Delivered::Block(block.header.unwrap().number),
+        orderer::deliver_response::Type::Status(status) => Delivered::Status(status),
+    })
+}
+
+fn from_peer(response: Result<protos::DeliverResponse, Status>) -> Result<Delivered, Status> {
+    Ok(match response?.r#type.unwrap() {
+        protos::deliver_response::Type::Block(block) => Delivered::Block(block.header.unwrap().number),
+        protos::deliver_response::Type::FilteredBlock(block) => Delivered::Block(block.number),
+        protos::deliver_response::Type::Status(status) => Delivered::Status(status),
+        protos::deliver_response::Type::BlockAndPrivateData(_) => panic!("nobody asked for private data"),
+    })
+}
+
+fn boxed(responses: impl Stream<Item = Result<Delivered, Status>> + Send + 'static) -> BoxStream<Delivered> {
+    Box::pin(responses)
+}
+
+async fn follow(mut responses: impl Stream<Item = Result<Delivered, Status>> + Unpin) -> String {
+    let mut text = String::new();
+    loop {
+        match responses.next().await {
+            None => return format!("{text}the stream ended"),
+            Some(Err(status)) => return format!("{text}{}", said(&status)),
+            Some(Ok(Delivered::Block(number))) => text.push_str(&format!("{number} ")),
+            Some(Ok(Delivered::Status(status))) => {
+                let status = Answer::try_from(status).unwrap();
+                if status != Answer::Success {
+                    assert!(responses.next().await.is_none(), "the stream went on after {status:?}");
+                }
+                return format!("{text}{}", status.as_str_name());
+            }
+        }
+    }
+}
+
+async fn connect_to_orderer(network: &Network, identity: Option<&ClientIdentity>) -> Channel {
+    let root = "organizations/ordererOrganizations/example.com/orderers/orderer.example.com/tls/ca.crt";
+    connect(network, "orderer.example.com", &network.dir().join(root), identity).await
+}
+
+async fn connect(network: &Network, node: &str, tls_root: &Path, identity: Option<&ClientIdentity>) -> Channel {
     let address = network.node(node)["address"].as_str().unwrap().to_owned();
     let root = std::fs::read(tls_root).unwrap();
-    Dialer::new(BTreeMap::new()).connect(&address, &[root], None).await.unwrap()
+    Dialer::new(BTreeMap::new()).connect(&address, &[root], identity).await.unwrap()
 }
 
 /// Waits for what must come soon.

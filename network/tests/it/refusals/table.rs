@@ -32,8 +32,7 @@ impl<'a> Table<'a> {
         Self { stage, names: BTreeSet::new(), failures: Vec::new(), recorded: Vec::new() }
     }
 
-    /// One case: `got` has to be `wanted`. A text that ends with `…` is only the beginning,
-    /// for what a decoder or the clock adds.
+    /// One case: `got` has to be `wanted`, where `…` stands for what a decoder or the clock adds.
     pub(super) async fn case(&mut self, name: &str, got: String, wanted: &str) {
         self.add(name);
         if !matches(&got, wanted) {
@@ -107,8 +106,8 @@ impl Recorded {
 }
 
 fn matches(got: &str, wanted: &str) -> bool {
-    match wanted.strip_suffix('…') {
-        Some(beginning) => got.starts_with(beginning),
+    match wanted.split_once('…') {
+        Some((beginning, end)) => got.starts_with(beginning) && got.ends_with(end),
         None => got == wanted,
     }
 }
