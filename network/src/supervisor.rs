@@ -132,7 +132,7 @@ impl Supervisor<'_> {
             });
             self.ends.spawn(wait(process, child));
         }
-        self.write()
+        self.processes.write(&self.folder.processes_file())
     }
 
     /// Starts what the request names and does not run. A failure is noted, for the command that
@@ -191,7 +191,15 @@ impl Supervisor<'_> {
         self.processes.supervised.iter().filter(|supervised| supervised.ended.is_none())
     }
 
+    /// A full disk does not end a network that runs; a folder that was deleted does, since
+    /// nobody could find its processes any more.
     fn write(&self) -> anyhow::Result<()> {
-        self.processes.write(&self.folder.processes_file())
+        match self.processes.write(&self.folder.processes_file()) {
+            Err(error) if self.folder.path().exists() => {
+                tracing::error!(error = format!("{error:#}"), "what runs cannot be written down");
+                Ok(())
+            }
+            written => written,
+        }
     }
 }
