@@ -86,6 +86,8 @@ enum BadBlock {
 impl BlockFetch {
     /// Does what the consenter asks for until the channel ends.
     pub(crate) async fn run(self, mut wanted: mpsc::UnboundedReceiver<Fetching>) {
+        // The log has not followed what was fetched up to here.
+        let mut fetched = self.store.height();
         while let Some(mut fetching) = wanted.recv().await {
             // A later word takes the place of earlier ones.
             while let Ok(later) = wanted.try_recv() {
@@ -95,7 +97,8 @@ impl BlockFetch {
             let marked = match fetching {
                 Fetching::UpTo(height) if self.store.height() >= height => continue,
                 Fetching::UpTo(_) => mark(&self.catching_up),
-                Fetching::CaughtUp => unmark(&self.catching_up),
+                Fetching::CaughtUp(height) if height < fetched => continue,
+                Fetching::CaughtUp(_) => unmark(&self.catching_up),
             };
             if let Err(error) = marked {
                 let file = self.catching_up.display();
@@ -103,13 +106,12 @@ impl BlockFetch {
                 continue;
             }
             match fetching {
-                Fetching::UpTo(height) => self.fetch_up_to(height).await,
-                Fetching::CaughtUp => {
-                    tracing::info!(
-                        channel_id,
-                        height = self.store.height(),
-                        "caught up: the Raft log goes on from here"
-                    );
+                Fetching::UpTo(height) => {
+                    self.fetch_up_to(height).await;
+                    fetched = height;
+                }
+                Fetching::CaughtUp(height) => {
+                    tracing::info!(channel_id, height, "caught up: the Raft log goes on from here");
                 }
             }
         }

@@ -106,8 +106,8 @@ pub(crate) struct Parts {
 pub(crate) enum Fetching {
     /// Blocks until there are so many.
     UpTo(u64),
-    /// The log has followed; its end and the last block agree again.
-    CaughtUp,
+    /// Nothing more: the log has followed so many blocks.
+    CaughtUp(u64),
 }
 
 /// Where blocks of other consenters go.
@@ -413,7 +413,7 @@ impl ConsenterThread {
             Output::Leader { leader, is_self } => self.note_leader(Leadership { leader, is_self }),
             // Nobody fetches any more when the node is ending.
             Output::FetchBlocks { height } => _ = self.fetching.send(Fetching::UpTo(height)),
-            Output::CaughtUp => _ = self.fetching.send(Fetching::CaughtUp),
+            Output::CaughtUp { height } => _ = self.fetching.send(Fetching::CaughtUp(height)),
             Output::Filled(duration) => {
                 histogram!("blockcutter_block_fill_duration", self.labels.clone()).record(duration.as_secs_f64());
             }

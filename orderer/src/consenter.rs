@@ -122,8 +122,11 @@ pub enum Output<R> {
         /// How many there have to be.
         height: u64,
     },
-    /// The log has followed blocks that were fetched, and is durable.
-    CaughtUp,
+    /// The log has followed the first `height` blocks, and is durable.
+    CaughtUp {
+        /// How many it has followed.
+        height: u64,
+    },
     /// A batch was cut; for the measurements.
     Filled(std::time::Duration),
 }
@@ -245,11 +248,11 @@ impl<R> Consenter<R> {
             Input::Persisted(number) => {
                 let messages = self.raft.persisted(number);
                 self.outputs.push(Output::Send(messages));
-                let durable = self.raft.durable_index();
-                let is_followed = |restoring: &mut u64| *restoring <= number && self.raft.blocks().index <= durable;
+                let (blocks, agreed) = (self.raft.blocks(), self.raft.agreed_index());
+                let is_followed = |restoring: &mut u64| *restoring <= number && blocks.index <= agreed;
                 if self.restoring.take_if(is_followed).is_some() {
                     self.tell_applied();
-                    self.outputs.push(Output::CaughtUp);
+                    self.outputs.push(Output::CaughtUp { height: blocks.height });
                 }
             }
             Input::Applied { index, height } => self.note_applied(index, height),

@@ -115,9 +115,10 @@ impl RaftNode {
         if (blocks.index > last && !settings.catching_up) || blocks.index + 1 < first {
             return Err(StartError::LogLost { applied: blocks.index, first, last });
         }
-        // What was fetched says nothing about the entries of this log.
+        // What was fetched says nothing about the entries of this log: only those that it
+        // knows to be committed count, and of them only what stands in blocks.
         let applied = match settings.catching_up {
-            true => recovered.hard_state.commit.clamp(first - 1, last),
+            true => recovered.hard_state.commit.min(blocks.index).clamp(first - 1, last),
             false => blocks.index,
         };
         // Whatever is in the block store was committed; the log may not have had the time to say so.
@@ -208,9 +209,11 @@ impl RaftNode {
         self.node.store().blocks()
     }
 
-    /// Index of the last entry that is durable here.
-    pub(crate) fn durable_index(&self) -> u64 {
-        self.node.raft.raft_log.persisted
+    /// Index of the last entry that is both durable here and known to be committed: beyond
+    /// it, the log may hold entries that were never agreed on.
+    pub(crate) fn agreed_index(&self) -> u64 {
+        let log = &self.node.raft.raft_log;
+        log.persisted.min(log.committed)
     }
 
     /// Index of the last entry that was handed out as committed.

@@ -186,7 +186,7 @@ impl World {
                 Output::Leader { leader, is_self } => (node.leader, node.is_leader) = (leader, is_self),
                 Output::Compact(position) => running.log.compact(position).unwrap(),
                 Output::FetchBlocks { height } => running.to_fetch = running.to_fetch.max(Some(height)),
-                Output::CaughtUp => node.catching_up = false,
+                Output::CaughtUp { .. } => node.catching_up = false,
                 Output::Filled(_) => {}
             }
         }
