@@ -9,6 +9,7 @@ mod command_line;
 mod contract;
 mod control;
 mod environment;
+mod leaders;
 mod network;
 mod node_sdk;
 mod refusals;
