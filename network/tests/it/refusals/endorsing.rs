@@ -142,7 +142,8 @@ async fn signatures(stage: &Stage, table: &mut Table<'_>) {
     let user = &stage.actors.user;
     let denied =
         format!("Unknown: error validating proposal: access denied: channel [{CHANNEL}] creator org [Org1MSP]");
-    let changes: [(_, fn(&mut SignedProposal), &str); 4] = [
+    type Forgery<'a> = (&'static str, fn(&mut SignedProposal), &'a str);
+    let changes: [Forgery<'_>; 4] = [
         (
             "no signature",
             |signed| signed.signature.clear(),
