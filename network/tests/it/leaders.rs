@@ -147,7 +147,7 @@ async fn gateway(network: &Network, organization: &str, peer: &str) -> Gateway {
 }
 
 fn chain(network: &Network, peer: &str) -> Vec<Arc<Block>> {
-    let ledger = Ledger::open(&network.ledger(peer), ripstop_ledger::Options::default()).unwrap();
+    let ledger = Ledger::open(network.ledger(peer), ripstop_ledger::Options::default()).unwrap();
     (0..ledger.height()).map(|number| ledger.block(number).unwrap().unwrap()).collect()
 }
 
