@@ -25,10 +25,22 @@ pub(crate) enum Ports {
 }
 
 /// Hands out free ports, never one twice: each stays bound while the plan is made.
+///
+/// They are below those that the system gives to outgoing connections, so that none is taken
+/// by one while its node is down; and they are drawn by blocks, so that two networks that
+/// are made at the same time hardly meet.
 #[derive(Debug, Default)]
 pub(crate) struct Free {
+    next: u16,
     held: Vec<TcpListener>,
 }
+
+/// Where free ports are looked for; outgoing connections use 32768 and above.
+const FREE: std::ops::Range<u16> = 12_288..32_768;
+/// Ports in a block.
+const BLOCK: u16 = 64;
+/// Ports that are tried before giving up.
+const TRIES: usize = 4096;
 
 impl Ports {
     /// Fabric's numbers.
@@ -78,10 +90,22 @@ impl Ports {
 
 impl Free {
     fn next(&mut self) -> Result<u16, PortError> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = listener.local_addr()?.port();
-        self.held.push(listener);
-        Ok(port)
+        let mut last = std::io::Error::from(std::io::ErrorKind::AddrInUse);
+        for _ in 0..TRIES {
+            if self.next.is_multiple_of(BLOCK) {
+                self.next = rand::random_range(FREE.start / BLOCK..FREE.end / BLOCK) * BLOCK;
+            }
+            let port = self.next;
+            self.next += 1;
+            match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+                Ok(listener) => {
+                    self.held.push(listener);
+                    return Ok(port);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last.into())
     }
 }
 
