@@ -89,7 +89,7 @@ fn compare(network: &Network) -> Vec<(Vec<u8>, Option<[u8; 32]>)> {
 }
 
 fn chain(network: &Network, peer: &str) -> Vec<(Vec<u8>, Option<[u8; 32]>)> {
-    let ledger = Ledger::open(&network.ledger(peer), ripstop_ledger::Options::default()).unwrap();
+    let ledger = Ledger::open(network.ledger(peer), ripstop_ledger::Options::default()).unwrap();
     (0..ledger.height())
         .map(|number| {
             let block = ledger.block(number).unwrap().unwrap();
