@@ -11,7 +11,7 @@
 //! change of leader renumbers nothing. A receipt `R` travels with each envelope and comes
 //! back with its batch, or with the reason why the envelope was dropped.
 //!
-//! Knows nothing of signatures, blocks or channels. Who runs it: [`crate::chain`].
+//! Knows nothing of signatures, blocks or channels. Who runs it: `chain.rs`.
 
 use std::collections::VecDeque;
 use std::time::Instant;

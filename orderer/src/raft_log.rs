@@ -1,6 +1,6 @@
 //! The Raft log on disk: what a consenter has promised to remember.
 //!
-//! A row of segments ([`crate::raft_segment`]) with one record per step. Each append is one
+//! A row of segments (`raft_segment.rs`) with one record per step. Each append is one
 //! write and one sync. A segment begins with everything but the entries, so old segments
 //! can go as soon as their entries stand in the block store ([`RaftLog::compact`]); disk use
 //! stays bounded by what is kept for slow followers.

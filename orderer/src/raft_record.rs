@@ -12,7 +12,7 @@
 //! ```
 //! Integers are little-endian and of 8 bytes unless said otherwise. Hard state, members and
 //! entries of one step stand in one record, so that a crash keeps all of them or none.
-//! How records stand in files: [`crate::raft_segment`].
+//! How records stand in files: `raft_segment.rs`.
 
 use bytes::{Buf, BufMut, Bytes};
 use raft::eraftpb::{Entry, HardState};
