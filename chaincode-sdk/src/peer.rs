@@ -98,7 +98,7 @@ pub type PeerAnswer = Result<Bytes, PeerError>;
 ///                 map.insert(put.key, put.value);
 ///                 Bytes::new()
 ///             }
-///             other => unimplemented!("{other:?}"),
+///             other => panic!("this map holds single keys only, it has no {other:?}"),
 ///         };
 ///         Box::pin(std::future::ready(Ok(answer)))
 ///     }
