@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod build;
+mod environment;
 
 mod block_store;
 mod crashes;
@@ -13,6 +14,7 @@ mod explicit_errors;
 mod fabric_chains;
 #[cfg(feature = "leveldb")]
 mod killed_process;
+mod oracle;
 mod private_writes;
 mod read_rules;
 mod reads;
