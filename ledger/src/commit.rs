@@ -22,6 +22,7 @@ use crate::decision::{self, Decision};
 use crate::derived::{self, Applied};
 use crate::error::CommitError;
 use crate::explanation;
+use crate::history;
 use crate::ledger::Ledger;
 use crate::state::StateView;
 use crate::store::{Batch, StoreError};
@@ -149,12 +150,13 @@ impl Ledger {
         self.blocks.append(&record).map_err(|error| CommitError::blocks(number, &error))?;
 
         let block_hash = header_hash(&header);
-        let batch = derived::batch(&Applied {
+        let batch = derived::batch(Applied {
             number,
             block_hash,
             updates: &updates,
             private_writes: &record.private_writes,
             new_tx_ids: decision::new_tx_ids(&entries, &codes, &before),
+            history_keys: history::keys(number, &entries, &codes),
             explanations: explanation::of_block(&codes, &record.refusals, conflicts),
             explained_blocks: self.explained_blocks,
         });

@@ -7,6 +7,7 @@
 //! 'h' block hash       block number u64
 //! 't' tx id            OPV block number | OPV tx index | code (1 byte), of the earliest occurrence
 //! 'u' SHA-256(tx id)   the same, for ids of more than 64 bytes
+//! 'w' …                an entry for each write of a public key, see `history`
 //! 'e' block number u64 marshalled ripstop.v1.BlockExplanations; only of blocks with invalid
 //!                      transactions, and only of the newest blocks
 //! 'd' …                state, see `state`
@@ -31,7 +32,7 @@ use crate::{PrivateWrite, TransactionPosition};
 
 /// The mark of the format that this version writes and reads. A store with another one is
 /// built again from the blocks.
-pub(crate) const FORMAT: &[u8] = b"ripstop derived 2";
+pub(crate) const FORMAT: &[u8] = b"ripstop derived 3";
 
 const FORMAT_KEY: &[u8] = b"f";
 const SAVEPOINT_KEY: &[u8] = b"s";
@@ -54,13 +55,15 @@ pub(crate) struct Applied<'a> {
     pub(crate) private_writes: &'a [PrivateWrite],
     /// Ids that no earlier transaction has, with index in the block and code.
     pub(crate) new_tx_ids: Vec<(&'a str, u32, TxValidationCode)>,
+    /// The entries of the history.
+    pub(crate) history_keys: Vec<Vec<u8>>,
     pub(crate) explanations: BlockExplanations,
     /// For how many blocks explanations are kept.
     pub(crate) explained_blocks: u64,
 }
 
 /// The batch of one block.
-pub(crate) fn batch(applied: &Applied<'_>) -> Batch {
+pub(crate) fn batch(applied: Applied<'_>) -> Batch {
     let mut batch = Batch::default();
     for (space, key, update) in applied.updates.iter() {
         let key = state::store_key(space, key);
@@ -79,6 +82,9 @@ pub(crate) fn batch(applied: &Applied<'_>) -> Batch {
     }
     for (tx_id, tx_index, code) in &applied.new_tx_ids {
         batch.put(tx_key(tx_id), position_bytes(applied.number, *tx_index, *code));
+    }
+    for key in applied.history_keys {
+        batch.put(key, Vec::new());
     }
     if !applied.explanations.explanations.is_empty() {
         batch.put(explanations_key(applied.number), applied.explanations.encode_to_vec());

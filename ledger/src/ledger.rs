@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use ripstop_proto::block::header_hash;
 use ripstop_proto::common::{Block, BlockchainInfo};
@@ -14,10 +15,12 @@ use tokio::sync::watch;
 
 use crate::block_store::{self, BlockStore};
 use crate::commit::Writer;
+use crate::contents;
 use crate::derived;
 use crate::error::LedgerError;
 use crate::explanation::EXPLAINED_BLOCKS;
 use crate::files::{FileError, Files};
+use crate::history::History;
 use crate::simulator::Simulator;
 use crate::state::StateView;
 use crate::store::{Batch, Store, StoreError, Stores};
@@ -81,7 +84,7 @@ pub struct Ledger {
     pub(crate) channel_id: String,
     pub(crate) folder: PathBuf,
     pub(crate) files: Arc<dyn Files>,
-    pub(crate) blocks: BlockStore,
+    pub(crate) blocks: Arc<BlockStore>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) published: RwLock<StateView>,
@@ -114,7 +117,7 @@ impl Ledger {
 
     /// A simulator on the state at the current height.
     pub fn simulator(&self) -> Simulator {
-        Simulator::new(self.state())
+        Simulator::new(self.state(), Arc::clone(&self.blocks))
     }
 
     /// A block with its codes and commit hash; `None` at or above the height.
@@ -157,6 +160,24 @@ impl Ledger {
     /// When the index cannot be read.
     pub fn transaction(&self, tx_id: &str) -> Result<Option<TransactionPosition>, LedgerError> {
         Ok(derived::position(self.state().snapshot(), tx_id)?)
+    }
+
+    /// The envelope at a position, as it stands in its block, and its code; `None` where
+    /// there is none.
+    ///
+    /// # Errors
+    /// When the block store cannot be read.
+    pub fn envelope(&self, block_number: u64, tx_index: u32) -> Result<Option<(Bytes, TxValidationCode)>, LedgerError> {
+        let Some(block) = self.block(block_number)? else { return Ok(None) };
+        let index = tx_index as usize;
+        let entry = block.data.as_ref().and_then(|data| data.data.get(index)).cloned();
+        let code = contents::codes(&block).and_then(|codes| codes.get(index).copied());
+        Ok(entry.zip(code))
+    }
+
+    /// The writes of a public key by transactions that were valid, newest first.
+    pub fn history(&self, namespace: &str, key: &str) -> History {
+        History::of(self.state().snapshot(), Arc::clone(&self.blocks), namespace, key)
     }
 
     /// Height and the hashes of the last block and of the one before.

@@ -20,6 +20,7 @@ mod state;
 pub mod store;
 mod version;
 
+mod history;
 mod simulator;
 
 mod committed;
@@ -39,8 +40,9 @@ pub use block_store::{BlockStore, BlockStoreError};
 pub use commit::{CheckedBlock, CommittedBlock, Verdict};
 pub use error::{CommitError, LedgerError};
 pub use explanation::EXPLAINED_BLOCKS;
+pub use history::History;
 pub use ledger::{Ledger, Options, TransactionPosition};
 pub use ripstop_proto::ripstop::v1::{BlockRecord, Explanation, PrivateWrite, ReadConflict, Refusal};
-pub use simulator::{RangeId, SimulationResult, Simulator, SimulatorError};
+pub use simulator::{Metadata, Page, RangeId, SimulationResult, Simulator, SimulatorError, WrittenKey};
 pub use state::{StateRange, StateView};
 pub use version::{Version, VersionedValue};

@@ -25,6 +25,7 @@ use crate::decision::{self, Decision};
 use crate::derived::{self, Applied, Savepoint};
 use crate::error::{CommitError, LedgerError};
 use crate::explanation;
+use crate::history;
 use crate::ledger::{Ledger, Options, mark_for_rebuild, rebuild_mark};
 use crate::state::StateView;
 use crate::store::{Batch, Store, StoreError};
@@ -178,7 +179,7 @@ impl Parts {
             folder: folder.to_owned(),
             files: self.options.files,
             explained_blocks: self.options.explained_blocks,
-            blocks: self.blocks,
+            blocks: Arc::new(self.blocks),
             store: self.store,
             heights: watch::Sender::new(tip.height),
             published: RwLock::new(view),
@@ -253,12 +254,13 @@ impl Stored {
         if commit::next_commit_hash(filter, &updates, tip) != block::commit_hash(&self.block) {
             return Err(contradiction(folder, number, "applying it again gives another commit hash"));
         }
-        Ok(derived::batch(&Applied {
+        Ok(derived::batch(Applied {
             number,
             block_hash: header_hash(&self.header),
             updates: &updates,
             private_writes: &self.private_writes,
             new_tx_ids: decision::new_tx_ids(&entries, &codes, &before),
+            history_keys: history::keys(number, &entries, &codes),
             explanations: match is_explained {
                 true => explanation::of_block(&codes, &self.refusals, conflicts),
                 false => BlockExplanations::default(),

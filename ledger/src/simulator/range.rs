@@ -21,6 +21,15 @@ impl RangeId {
     }
 }
 
+/// One page of a range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Keys and values, ascending.
+    pub rows: Vec<(String, Bytes)>,
+    /// The first key of the next page; empty when there is none.
+    pub bookmark: String,
+}
+
 pub(super) struct Range {
     /// `None` once closed.
     rows: Option<StateRange>,
@@ -71,6 +80,19 @@ impl Range {
             }
         }
         Ok(row.map(|(key, entry)| (key, entry.value)))
+    }
+
+    /// The next `rows_max` rows, and where they would go on. Closes the range. A full page
+    /// does not ask whether there is more, so the end of the range is not noted then.
+    pub(super) fn page(&mut self, rows_max: usize) -> Result<Page, SimulatorError> {
+        let mut rows = Vec::new();
+        while rows.len() < rows_max
+            && let Some(row) = self.next()?
+        {
+            rows.push(row);
+        }
+        let following = self.rows.take().and_then(|mut following| following.next()).transpose()?;
+        Ok(Page { rows, bookmark: following.map_or(String::new(), |(key, _)| key) })
     }
 
     pub(super) fn close(&mut self) {

@@ -42,7 +42,8 @@ fn take_list(bytes: &mut Bytes) -> Vec<Bytes> {
     (0..count).map(|_| take(bytes)).collect()
 }
 
-fn stored_codes(block: &Block) -> Vec<TxValidationCode> {
+/// The final codes that Fabric stored.
+pub(crate) fn stored_codes(block: &Block) -> Vec<TxValidationCode> {
     let code = |byte: &u8| TxValidationCode::try_from(i32::from(*byte)).unwrap();
     metadata_slot(block, TRANSACTIONS_FILTER).iter().map(code).collect()
 }

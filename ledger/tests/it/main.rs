@@ -9,9 +9,11 @@ mod block_store;
 mod crashes;
 #[cfg(feature = "leveldb")]
 mod damaged_store;
+mod endorsed_again;
 mod explanations;
 mod explicit_errors;
 mod fabric_chains;
+mod history;
 #[cfg(feature = "leveldb")]
 mod killed_process;
 mod oracle;
@@ -19,5 +21,6 @@ mod private_writes;
 mod read_rules;
 mod reads;
 mod serial_model;
+mod simulated_by_fabric;
 mod simulator;
 mod write_rules;
