@@ -189,9 +189,10 @@ impl BlockStore {
         let mut writer = self.writer.lock();
         let mut bytes = Vec::new();
         let mut ends = Vec::with_capacity(records.len());
-        for (number, record) in (self.height()..).zip(records) {
+        for ((number, record), index) in (self.height()..).zip(records).zip(0_u64..) {
             require_number(record, number)?;
-            let encoded = record::encode(number, record, self.settings.encoding)
+            let place = u16::try_from(index).unwrap_or(u16::MAX);
+            let encoded = record::encode(number, place, record, self.settings.encoding)
                 .map_err(|reason| BlockStoreError::Unwritable { number, reason: reason.to_string() })?;
             bytes.extend_from_slice(&encoded);
             ends.push(bytes.len() as u64);

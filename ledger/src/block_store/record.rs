@@ -5,7 +5,7 @@
 //!      0      4  magic "RSBK"
 //!      4      1  format version, 1
 //!      5      1  encoding of the body: 0 plain, 1 zstd
-//!      6      2  zero
+//!      6      2  place among the records that were synced with it, from 0
 //!      8      8  block number
 //!     16      4  length of the body
 //!     20      4  length of the decoded body
@@ -43,6 +43,7 @@ pub enum Encoding {
 pub(super) struct Header {
     pub(super) encoding: Encoding,
     pub(super) number: u64,
+    place: u16,
     pub(super) body_bytes: usize,
     pub(super) decoded_bytes: usize,
     body_checksum: u32,
@@ -77,8 +78,14 @@ impl RecordError {
     }
 }
 
-/// The bytes of a record, ready to be appended.
-pub(super) fn encode(number: u64, record: &BlockRecord, encoding: Encoding) -> Result<Vec<u8>, RecordError> {
+/// The bytes of a record, ready to be appended. `place` counts the records before it that
+/// are synced together with it.
+pub(super) fn encode(
+    number: u64,
+    place: u16,
+    record: &BlockRecord,
+    encoding: Encoding,
+) -> Result<Vec<u8>, RecordError> {
     let plain_bytes = record.encoded_len();
     if plain_bytes > BODY_BYTES_MAX {
         return Err(RecordError::TooLarge(plain_bytes));
@@ -98,6 +105,7 @@ pub(super) fn encode(number: u64, record: &BlockRecord, encoding: Encoding) -> R
     head[..4].copy_from_slice(&MAGIC);
     head[4] = FORMAT_VERSION;
     head[5] = encoding as u8;
+    head[6..8].copy_from_slice(&place.to_le_bytes());
     head[8..16].copy_from_slice(&number.to_le_bytes());
     head[16..20].copy_from_slice(&(body.len() as u32).to_le_bytes());
     head[20..24].copy_from_slice(&(plain_bytes as u32).to_le_bytes());
@@ -128,6 +136,7 @@ impl Header {
         let header = Self {
             encoding,
             number: u64::from(number_at(head, 8)) | u64::from(number_at(head, 12)) << 32,
+            place: u16::from_le_bytes([head[6], head[7]]),
             body_bytes: number_at(head, 16) as usize,
             decoded_bytes: number_at(head, 20) as usize,
             body_checksum: number_at(head, 24),
@@ -136,6 +145,12 @@ impl Header {
             large if large > BODY_BYTES_MAX => Err(RecordError::TooLarge(large)),
             _ => Ok(header),
         }
+    }
+
+    /// The first of the blocks that were synced together with this one. Those before it were
+    /// durable when this record was written.
+    pub(super) fn first_synced_with(&self) -> u64 {
+        self.number.saturating_sub(u64::from(self.place))
     }
 
     /// Whether `body` is the body that this header was written for.

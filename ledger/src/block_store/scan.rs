@@ -1,9 +1,10 @@
 //! Walking through a segment's records when a store is opened, and telling a torn tail
 //! from damage.
 //!
-//! Every record is synced before the next one is written, so a crash can only leave
-//! unreadable bytes after the last record. When a readable record follows unreadable
-//! bytes, something that was durable has been lost, and nothing is cut.
+//! Records are synced before later ones are written, one by one or a few together. So a
+//! crash can only leave unreadable bytes among those that were to be synced last, in any
+//! order. When a readable record follows unreadable bytes that were durable when it was
+//! written, something has been lost, and nothing is cut.
 
 use std::path::Path;
 
@@ -52,8 +53,8 @@ pub(super) fn walk(file: &dyn File, first_number: u64, bodies: bool) -> Result<F
 /// Whether the unreadable bytes at the end of the newest segment are what a crash leaves.
 ///
 /// # Errors
-/// [`BlockStoreError::Damaged`] when a readable record of this or a later block follows, or
-/// when no crash can have left what stands there.
+/// [`BlockStoreError::Damaged`] when a readable record follows that was written after this
+/// block was durable, or when no crash can have left what stands there.
 pub(super) fn require_torn_tail(
     file: &dyn File,
     path: &Path,
@@ -76,7 +77,7 @@ pub(super) fn require_torn_tail(
             let place = offset + at as u64;
             if place > found.end
                 && let Ok(header) = record_at(file, place, length, true)?
-                && header.number >= next_number
+                && (header.first_synced_with() > next_number || header.number == next_number)
             {
                 return Err(damaged(format!("{reason}, but block {} follows at offset {place}", header.number)));
             }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::faults::{self, Fault, Faults};
 use super::survival::{self, Chance, Content, Entries, Entry, Survival};
 use super::{File, FileError, Files, Lock};
 
@@ -27,12 +28,7 @@ struct Disk {
     entries: Entries,
     durable_entries: Entries,
     next_id: u64,
-    operations: u64,
-    crash_at: Option<u64>,
-    failing_sync: Option<u64>,
-    syncs: u64,
-    crashed: bool,
-    capacity_bytes: Option<u64>,
+    faults: Faults,
 }
 
 impl MemoryFiles {
@@ -44,28 +40,39 @@ impl MemoryFiles {
     /// How many changing operations there were: creations, appends, truncations, renames,
     /// removals and syncs.
     pub fn operations(&self) -> u64 {
-        self.disk.lock().operations
+        self.disk.lock().faults.operations
     }
 
     /// How many syncs of files and folders there were.
     pub fn syncs(&self) -> u64 {
-        self.disk.lock().syncs
+        self.disk.lock().faults.syncs
     }
 
     /// Crashes at operation `number`, counted from 1 over all of [`MemoryFiles::operations`].
     /// An append is then half done, any other operation not at all.
     pub fn crash_at(&self, number: u64) {
-        self.disk.lock().crash_at = Some(number);
+        self.disk.lock().faults.crash_at = Some(number);
     }
 
     /// Lets sync `number`, counted from 1 over all of [`MemoryFiles::syncs`], fail once.
     pub fn fail_sync(&self, number: u64) {
-        self.disk.lock().failing_sync = Some(number);
+        self.disk.lock().faults.failing_sync = Some(number);
+    }
+
+    /// Lets operation `number`, counted as for [`MemoryFiles::crash_at`], fail once. An
+    /// append is then half done, any other operation not at all; later ones succeed.
+    pub fn fail_at(&self, number: u64, fault: Fault) {
+        self.disk.lock().faults.failing_operation = Some((number, fault));
+    }
+
+    /// Lets sync `number` succeed without making anything durable, as a disk that lies.
+    pub fn drop_sync(&self, number: u64) {
+        self.disk.lock().faults.dropped_sync = Some(number);
     }
 
     /// Lets the disk be full once all files together hold this many bytes; `None` lifts it.
     pub fn set_capacity_bytes(&self, capacity: Option<u64>) {
-        self.disk.lock().capacity_bytes = capacity;
+        self.disk.lock().faults.capacity_bytes = capacity;
     }
 
     /// Changes one byte of a file, also in its durable content. Says whether there is such a byte.
@@ -84,7 +91,11 @@ impl MemoryFiles {
     /// The disk as found at the next start. The files handed out so far stay with the old one.
     pub fn restart(&self, survival: Survival) -> Self {
         let old = self.disk.lock();
-        let mut chance = Chance(if let Survival::Torn(seed) = survival { seed } else { 0 });
+        let seed = match survival {
+            Survival::Torn(seed) | Survival::Reordered(seed) => seed,
+            _ => 0,
+        };
+        let mut chance = Chance(seed);
         let entries = survival::surviving_entries(&old.entries, &old.durable_entries, survival, &mut chance);
         let mut contents = BTreeMap::new();
         for entry in entries.values() {
@@ -101,31 +112,6 @@ impl MemoryFiles {
 }
 
 impl Disk {
-    /// Counts an operation; an error when the crash is due or has been.
-    fn begin(&mut self, operation: &'static str, path: &Path) -> Result<(), FileError> {
-        self.operations += 1;
-        if self.crash_at.is_some_and(|number| self.operations >= number) {
-            self.crashed = true;
-        }
-        self.alive(operation, path)
-    }
-
-    fn alive(&self, operation: &'static str, path: &Path) -> Result<(), FileError> {
-        if self.crashed {
-            return Err(fatal(operation, path, "crashed as planned"));
-        }
-        Ok(())
-    }
-
-    fn begin_sync(&mut self, path: &Path) -> Result<(), FileError> {
-        self.begin("sync", path)?;
-        self.syncs += 1;
-        match self.failing_sync == Some(self.syncs) {
-            true => Err(fatal("sync", path, "failed as planned")),
-            false => Ok(()),
-        }
-    }
-
     fn file_id(&self, path: &Path) -> Option<u64> {
         match self.entries.get(path) {
             Some(Entry::File(id)) => Some(*id),
@@ -135,7 +121,7 @@ impl Disk {
 
     fn free_bytes(&self) -> usize {
         let used: u64 = self.contents.values().map(|content| content.bytes.len() as u64).sum();
-        self.capacity_bytes.map_or(usize::MAX, |capacity| capacity.saturating_sub(used) as usize)
+        self.faults.capacity_bytes.map_or(usize::MAX, |capacity| capacity.saturating_sub(used) as usize)
     }
 }
 
@@ -146,7 +132,7 @@ impl Files for MemoryFiles {
             if folder.as_os_str().is_empty() || disk.entries.contains_key(folder) {
                 break;
             }
-            disk.begin("create folder", folder)?;
+            disk.faults.begin("create folder", folder)?;
             disk.entries.insert(folder.to_owned(), Entry::Folder);
             disk.durable_entries.insert(folder.to_owned(), Entry::Folder);
         }
@@ -155,7 +141,9 @@ impl Files for MemoryFiles {
 
     fn sync_folder(&self, folder: &Path) -> Result<(), FileError> {
         let mut disk = self.disk.lock();
-        disk.begin_sync(folder)?;
+        if !disk.faults.begin_sync("sync folder", folder)? {
+            return Ok(());
+        }
         let inside: Vec<(PathBuf, Entry)> = disk
             .entries
             .iter()
@@ -169,7 +157,7 @@ impl Files for MemoryFiles {
 
     fn list(&self, folder: &Path) -> Result<Vec<String>, FileError> {
         let disk = self.disk.lock();
-        disk.alive("list", folder)?;
+        disk.faults.alive("list", folder)?;
         let inside = disk.entries.keys().filter(|path| path.parent() == Some(folder));
         Ok(inside.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect())
     }
@@ -179,7 +167,7 @@ impl Files for MemoryFiles {
             return Ok(file);
         }
         let mut disk = self.disk.lock();
-        disk.begin("create", path)?;
+        disk.faults.begin("create", path)?;
         let id = disk.next_id;
         disk.next_id += 1;
         disk.contents.insert(id, Content::default());
@@ -189,13 +177,13 @@ impl Files for MemoryFiles {
 
     fn open_existing(&self, path: &Path) -> Result<Option<Arc<dyn File>>, FileError> {
         let disk = self.disk.lock();
-        disk.alive("open", path)?;
+        disk.faults.alive("open", path)?;
         Ok(disk.file_id(path).map(|id| self.handle(path, id)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<(), FileError> {
         let mut disk = self.disk.lock();
-        disk.begin("rename", from)?;
+        disk.faults.begin("rename", from)?;
         let moved: Vec<PathBuf> = disk.entries.keys().filter(|path| path.starts_with(from)).cloned().collect();
         if moved.is_empty() {
             let source = io::Error::from(io::ErrorKind::NotFound);
@@ -213,13 +201,13 @@ impl Files for MemoryFiles {
 
     fn remove(&self, path: &Path) -> Result<(), FileError> {
         let mut disk = self.disk.lock();
-        disk.begin("remove", path)?;
+        disk.faults.begin("remove", path)?;
         disk.entries.remove(path);
         Ok(())
     }
 
     fn lock(&self, path: &Path) -> Result<Lock, FileError> {
-        self.disk.lock().alive("lock", path)?;
+        self.disk.lock().faults.alive("lock", path)?;
         Ok(Lock(None))
     }
 }
@@ -245,8 +233,8 @@ impl MemoryFile {
 impl File for MemoryFile {
     fn append(&self, bytes: &[u8]) -> Result<(), FileError> {
         let mut disk = self.disk.lock();
-        let was_alive = !disk.crashed;
-        if let Err(error) = disk.begin("append to", &self.path) {
+        let was_alive = !disk.faults.crashed;
+        if let Err(error) = disk.faults.begin("append to", &self.path) {
             if was_alive {
                 self.extend(&mut disk, &bytes[..bytes.len() / 2]);
             }
@@ -262,8 +250,8 @@ impl File for MemoryFile {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), FileError> {
         let mut disk = self.disk.lock();
-        let was_alive = !disk.crashed;
-        let begun = disk.begin("write to", &self.path);
+        let was_alive = !disk.faults.crashed;
+        let begun = disk.faults.begin("write to", &self.path);
         let written = match (&begun, was_alive) {
             (Ok(()), _) => bytes,
             (Err(_), true) => &bytes[..bytes.len() / 2],
@@ -272,22 +260,23 @@ impl File for MemoryFile {
         let content = disk.contents.entry(self.id).or_default();
         match content.bytes.get_mut(offset as usize..offset as usize + written.len()) {
             Some(place) => place.copy_from_slice(written),
-            None => return Err(fatal("write to", &self.path, "the bytes lie beyond the end of the file")),
+            None => return Err(faults::fatal("write to", &self.path, "the bytes lie beyond the end of the file")),
         }
         begun
     }
 
     fn sync(&self) -> Result<(), FileError> {
         let mut disk = self.disk.lock();
-        disk.begin_sync(&self.path)?;
-        let content = disk.contents.entry(self.id).or_default();
-        content.durable.clone_from(&content.bytes);
+        if disk.faults.begin_sync("sync", &self.path)? {
+            let content = disk.contents.entry(self.id).or_default();
+            content.durable.clone_from(&content.bytes);
+        }
         Ok(())
     }
 
     fn read_at(&self, offset: u64, length: usize) -> Result<Vec<u8>, FileError> {
         let disk = self.disk.lock();
-        disk.alive("read", &self.path)?;
+        disk.faults.alive("read", &self.path)?;
         let bytes = disk.contents.get(&self.id).map_or(&[][..], |content| &content.bytes);
         let start = bytes.len().min(offset as usize);
         Ok(bytes[start..bytes.len().min(start + length)].to_vec())
@@ -295,20 +284,16 @@ impl File for MemoryFile {
 
     fn truncate(&self, length: u64) -> Result<(), FileError> {
         let mut disk = self.disk.lock();
-        disk.begin("truncate", &self.path)?;
+        disk.faults.begin("truncate", &self.path)?;
         disk.contents.entry(self.id).or_default().bytes.resize(length as usize, 0);
         Ok(())
     }
 
     fn length(&self) -> Result<u64, FileError> {
         let disk = self.disk.lock();
-        disk.alive("look at", &self.path)?;
+        disk.faults.alive("look at", &self.path)?;
         Ok(disk.contents.get(&self.id).map_or(0, |content| content.bytes.len() as u64))
     }
-}
-
-fn fatal(operation: &'static str, path: &Path, text: &'static str) -> FileError {
-    FileError::Fatal { operation, path: path.to_owned(), source: io::Error::other(text) }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! never retried: [`FileError::must_end`] tells that the process has to end.
 
 mod disk;
+mod faults;
 mod memory;
 mod survival;
 
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use disk::DiskFiles;
+pub use faults::Fault;
 pub use memory::MemoryFiles;
 pub use survival::Survival;
 

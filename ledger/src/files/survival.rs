@@ -14,6 +14,9 @@ pub enum Survival {
     Synced,
     /// What was synced and, chosen by the seed, some sectors and some folder entries of the rest.
     Torn(u64),
+    /// Names of everything that was written, and of the unsynced bytes any sectors, chosen by
+    /// the seed, with zeros for the others: sectors reach the disk in any order.
+    Reordered(u64),
     /// Entries and lengths of everything that was written, but zeros for unsynced bytes.
     Zeroed,
 }
@@ -47,9 +50,12 @@ impl Content {
                 bytes
             }
             Survival::Torn(_) if only_appended => self.torn_tail(chance),
-            Survival::Torn(_) if self.bytes.len() == self.durable.len() => self.torn_sectors(chance),
-            Survival::Zeroed | Survival::Torn(_) if chance.next().is_multiple_of(2) => self.durable.clone(),
-            Survival::Zeroed | Survival::Torn(_) => self.bytes.clone(),
+            Survival::Reordered(_) if only_appended => self.reordered_tail(chance),
+            Survival::Torn(_) | Survival::Reordered(_) if self.bytes.len() == self.durable.len() => {
+                self.torn_sectors(chance)
+            }
+            _ if chance.next().is_multiple_of(2) => self.durable.clone(),
+            _ => self.bytes.clone(),
         }
     }
 
@@ -58,6 +64,20 @@ impl Content {
         let sectors = self.durable.chunks(SECTOR_BYTES).zip(self.bytes.chunks(SECTOR_BYTES));
         let surviving = sectors.map(|(old, new)| if old == new || chance.next().is_multiple_of(2) { old } else { new });
         surviving.flatten().copied().collect()
+    }
+
+    /// The unsynced tail up to the last sector that reached the disk, with zeros for those
+    /// before it that did not. Sectors are those of the file.
+    fn reordered_tail(&self, chance: &mut Chance) -> Vec<u8> {
+        let mut bytes = self.durable.clone();
+        for (index, sector) in self.bytes.chunks(SECTOR_BYTES).enumerate().skip(self.durable.len() / SECTOR_BYTES) {
+            if chance.next().is_multiple_of(2) {
+                let kept = self.durable.len().saturating_sub(index * SECTOR_BYTES);
+                bytes.resize((index * SECTOR_BYTES).max(bytes.len()), 0);
+                bytes.extend_from_slice(&sector[kept..]);
+            }
+        }
+        bytes
     }
 
     fn torn_tail(&self, chance: &mut Chance) -> Vec<u8> {
@@ -82,7 +102,7 @@ pub(super) fn surviving_entries(
     chance: &mut Chance,
 ) -> Entries {
     match survival {
-        Survival::Written | Survival::Zeroed => written.clone(),
+        Survival::Written | Survival::Zeroed | Survival::Reordered(_) => written.clone(),
         Survival::Synced => durable.clone(),
         Survival::Torn(_) => {
             let mut entries = durable.clone();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ripstop_ledger::block_store::{Encoding, Settings};
-use ripstop_ledger::files::{DiskFiles, File, Files, MemoryFiles};
+use ripstop_ledger::files::{DiskFiles, File, Files, MemoryFiles, Survival};
 use ripstop_ledger::{BlockRecord, BlockStore, BlockStoreError, Refusal};
 use ripstop_proto::common::{Block, BlockData, BlockHeader, BlockMetadata};
 
@@ -102,6 +102,24 @@ fn several_records_are_appended_with_one_sync() {
     store.append_all(&[record(2), record(3), record(4)]).unwrap();
     assert_eq!(files.syncs(), syncs + 1);
     assert_eq!(open(&files, plain()).unwrap().record(3).unwrap(), Some(record(3)));
+}
+
+#[test]
+fn a_crash_while_several_records_are_appended_leaves_the_first_few() {
+    let kept = |seed| {
+        let files = MemoryFiles::new();
+        let store = filled(&files, plain(), 2);
+        files.crash_at(files.operations() + 2);
+        assert!(store.append_all(&[record(2), record(3), record(4), record(5)]).is_err(), "the sync fails");
+        let after = files.restart(Survival::Reordered(seed));
+        let store = open(&after, plain()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let kept = store.height();
+        (0..kept).for_each(|number| assert_eq!(store.record(number).unwrap(), Some(record(number))));
+        (kept..8).for_each(|number| store.append(&record(number)).unwrap());
+        kept
+    };
+    let heights: std::collections::BTreeSet<u64> = (0..200).map(kept).collect();
+    assert!(heights.len() > 2 && heights.first() == Some(&2), "{heights:?}");
 }
 
 #[test]
