@@ -1,5 +1,8 @@
 //! A ledger that crashes at every single write and sync, and is opened again on whatever
 //! a disk may hold then, has every block it ever reported, and goes on to the same end.
+//!
+//! `RIPSTOP_CRASH_IMAGES` sets how many torn and how many reordered disks are made for each
+//! crash, each with another seed.
 
 use std::sync::Arc;
 
@@ -10,12 +13,14 @@ use ripstop_ledger::{CheckedBlock, Ledger, LedgerError, Options, PrivateWrite, V
 use ripstop_proto::common::Block;
 
 use crate::build::{CHANNEL, block, checked, endorsed, genesis, sets};
+use crate::environment::number;
 
-const FOLDER: &str = "ledger";
-const BLOCKS: u64 = 8;
+pub(crate) const FOLDER: &str = "ledger";
+pub(crate) const BLOCKS: u64 = 30;
+const IMAGES: u64 = 1;
 
 /// The blocks to commit, made so that codes depend on the state before.
-fn chain() -> Vec<CheckedBlock> {
+pub(crate) fn chain() -> Vec<CheckedBlock> {
     let mut previous = genesis();
     (1..=BLOCKS).map(|number| next_of(&mut previous, number)).collect()
 }
@@ -41,21 +46,21 @@ fn next_of(previous: &mut Block, number: u64) -> CheckedBlock {
     CheckedBlock { private_writes: vec![private], ..checked(previous.clone()) }
 }
 
-fn options(files: &MemoryFiles, stores: &MemoryStores) -> Options {
+pub(crate) fn options(files: &MemoryFiles, stores: &MemoryStores) -> Options {
     let blocks = Settings { encoding: Encoding::Plain, segment_bytes_max: 3_000, known_height: 0 };
     Options { files: Arc::new(files.clone()), stores: Arc::new(stores.clone()), blocks, ..Options::in_memory() }
 }
 
 /// All that a reader can see.
 #[derive(Debug, PartialEq)]
-struct Seen {
-    blocks: Vec<Block>,
+pub(crate) struct Seen {
+    pub(crate) blocks: Vec<Block>,
     state: Vec<(String, VersionedValue)>,
     private: Option<VersionedValue>,
     positions: Vec<Option<ripstop_ledger::TransactionPosition>>,
 }
 
-fn seen(ledger: &Ledger) -> Seen {
+pub(crate) fn seen(ledger: &Ledger) -> Seen {
     let ids = (1..=BLOCKS).flat_map(|number| (0..3).map(move |index| format!("{number}-{index}")));
     Seen {
         blocks: (0..ledger.height()).map(|number| Block::clone(&ledger.block(number).unwrap().unwrap())).collect(),
@@ -81,7 +86,7 @@ fn run(options: &Options, images: &mut Vec<MemoryStores>, stores: &MemoryStores)
 
 /// Opens what is left, creating the ledger anew where its genesis was never stored, and
 /// commits the rest of the chain.
-fn recover_and_finish(options: &Options, reported: u64, place: &str) -> Seen {
+pub(crate) fn recover_and_finish(options: &Options, reported: u64, place: &str) -> Seen {
     let ledger = match Ledger::open(FOLDER, options.clone()) {
         Ok(ledger) => ledger,
         Err(LedgerError::Empty { .. }) if reported == 0 => {
@@ -96,6 +101,13 @@ fn recover_and_finish(options: &Options, reported: u64, place: &str) -> Seen {
     seen(&ledger)
 }
 
+/// What a disk may hold after crash number `crash`.
+fn survivals(crash: u64) -> impl Iterator<Item = Survival> {
+    let seeds = (0..number("RIPSTOP_CRASH_IMAGES", IMAGES)).map(move |seed| seed + crash * 100);
+    let by_seed = seeds.flat_map(|seed| [Survival::Torn(seed), Survival::Reordered(seed)]);
+    [Survival::Written, Survival::Synced, Survival::Zeroed].into_iter().chain(by_seed)
+}
+
 #[test]
 fn a_crash_at_any_write_or_sync_loses_nothing_that_was_reported() {
     let (files, stores) = (MemoryFiles::new(), MemoryStores::new());
@@ -103,17 +115,15 @@ fn a_crash_at_any_write_or_sync_loses_nothing_that_was_reported() {
     let expected = seen(&Ledger::open(FOLDER, options(&files, &stores)).unwrap());
     assert_eq!(expected.blocks.len() as u64, BLOCKS + 1);
     let operations = files.operations();
-    assert!(operations > 2 * BLOCKS, "{operations} operations");
+    assert!(operations > 4 * BLOCKS, "{operations} operations");
 
+    let mut recoveries = 0;
     for crash in 1..=operations {
         let (files, stores) = (MemoryFiles::new(), MemoryStores::new());
         files.crash_at(crash);
         let mut images = Vec::new();
         let reported = run(&options(&files, &stores), &mut images, &stores);
-        let survivals = [Survival::Written, Survival::Synced, Survival::Zeroed]
-            .into_iter()
-            .chain((0..4).map(|seed| Survival::Torn(seed + crash * 10)));
-        for survival in survivals {
+        for survival in survivals(crash) {
             // The derived store as it was, as it was some blocks before, and none at all.
             let older = images.get(images.len() / 2).map(MemoryStores::image);
             for (index, derived) in
@@ -122,9 +132,11 @@ fn a_crash_at_any_write_or_sync_loses_nothing_that_was_reported() {
                 let place = format!("crash at {crash}, {survival:?}, derived store {index}");
                 let found = recover_and_finish(&options(&files.restart(survival), &derived), reported, &place);
                 assert_eq!(found, expected, "{place}");
+                recoveries += 1;
             }
         }
     }
+    println!("{recoveries} recoveries after crashes at {operations} operations");
 }
 
 #[test]
@@ -137,7 +149,7 @@ fn a_crash_while_recovering_is_recovered_from() {
     let (whole_files, whole_stores) = (MemoryFiles::new(), MemoryStores::new());
     run(&options(&whole_files, &whole_stores), &mut Vec::new(), &whole_stores);
     let expected = seen(&Ledger::open(FOLDER, options(&whole_files, &whole_stores)).unwrap());
-    for crash in 1..12 {
+    for crash in 1..40 {
         let again = torn.restart(Survival::Written);
         again.crash_at(crash);
         let derived = stores.image();

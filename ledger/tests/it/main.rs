@@ -13,6 +13,7 @@ mod endorsed_again;
 mod explanations;
 mod explicit_errors;
 mod fabric_chains;
+mod failing_files;
 mod history;
 #[cfg(feature = "leveldb")]
 mod killed_process;
@@ -23,4 +24,5 @@ mod reads;
 mod serial_model;
 mod simulated_by_fabric;
 mod simulator;
+mod syncs;
 mod write_rules;

@@ -211,6 +211,10 @@ impl RandomBlocks {
         let itr_exhausted = self.percent(60);
         let end_key = if itr_exhausted {
             end
+        } else if self.percent(30) {
+            // No iterator ends like this, but whoever writes the set may: any key after the rows.
+            kv_reads.extend(rows(state, namespace, &end, &(end.clone() + "\0")));
+            end
         } else {
             kv_reads.truncate(self.rng.random_range(0..=kv_reads.len()));
             kv_reads.last().map_or(String::new(), |row| row.key.clone())
