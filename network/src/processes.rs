@@ -66,17 +66,19 @@ impl Process {
     }
 }
 
-/// Field 22 of `/proc/PID/stat`; the name in field 2 may itself hold spaces and brackets.
-/// A process that ended and only waits to be noticed counts as gone.
+/// Field 22 of `/proc/PID/stat`, which has the threads in field 20; the name in field 2 may itself hold spaces and brackets.
+/// A process that ended and only waits to be noticed counts as gone, but not while other threads
+/// of it are still ending: until then its ports are taken.
 fn start_ticks(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_whitespace();
     let state = fields.next()?;
-    if state == "Z" || state == "X" {
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
+    if matches!(state, "Z" | "X") && threads <= 1 {
         return None;
     }
-    fields.nth(18)?.parse().ok()
+    fields.nth(1)?.parse().ok()
 }
 
 impl Processes {
