@@ -5,6 +5,8 @@
 //! decided, not in their order; the sender tells them apart by its correlation ids. A refused
 //! item does not end the stream. SERVICE_UNAVAILABLE leaves open whether the envelope was
 //! ordered: sending the same envelope again is right, peers recognise the second one.
+//! A request without items is answered at once, so that a client can tell an orderer that
+//! waits for others from one that has stopped.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,9 +57,10 @@ impl Ordering for OrderingService {
         };
         let (shutdown, client_gone) = (self.shutdown.clone(), closed.clone());
         let (errors, error) = mpsc::channel(1);
+        let (signs, asked) = mpsc::channel(1);
         tokio::spawn(async move {
             let ended = tokio::select! {
-                ended = session.run(request.into_inner()) => ended,
+                ended = session.run(request.into_inner(), signs) => ended,
                 () = client_gone.cancelled() => Ok(()),
                 () = shutdown.cancelled() => Err(Status::unavailable("this orderer is shutting down; send to another one")),
             };
@@ -65,7 +68,7 @@ impl Ordering for OrderingService {
                 let _ = errors.send(status).await;
             }
         });
-        let responses = Responses { decided, error, _client_gone: closed.drop_guard() };
+        let responses = Responses { decided, asked, error, _client_gone: closed.drop_guard() };
         Ok(Response::new(Box::pin(stream::unfold(responses, Responses::next))))
     }
 }
@@ -73,6 +76,8 @@ impl Ordering for OrderingService {
 /// The answering half of a stream; the other half ends when this one is dropped.
 struct Responses {
     decided: mpsc::UnboundedReceiver<(SubmitOutcome, OwnedSemaphorePermit)>,
+    /// The client wants to see that this orderer lives.
+    asked: mpsc::Receiver<()>,
     error: mpsc::Receiver<Status>,
     _client_gone: tokio_util::sync::DropGuard,
 }
@@ -90,6 +95,7 @@ impl Responses {
                 }
             }
             Some(status) = self.error.recv() => return Some((Err(status), self)),
+            Some(()) = self.asked.recv() => {}
         }
         let outcomes = outcomes.into_iter().map(|(outcome, _place)| outcome).collect();
         Some((Ok(SubmitResponse { outcomes }), self))
@@ -106,9 +112,14 @@ struct Session {
 }
 
 impl Session {
-    async fn run(self, mut requests: Streaming<SubmitRequest>) -> Result<(), Status> {
+    async fn run(self, mut requests: Streaming<SubmitRequest>, signs: mpsc::Sender<()>) -> Result<(), Status> {
         while let Some(request) = requests.next().await {
             let SubmitRequest { items } = request?;
+            if items.is_empty() {
+                // One that is already due answers this request too.
+                let _ = signs.try_send(());
+                continue;
+            }
             if items.len() > ITEMS_PER_REQUEST_MAX {
                 let text =
                     format!("a request of {} items; at most {ITEMS_PER_REQUEST_MAX} are taken at once", items.len());

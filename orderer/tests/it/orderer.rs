@@ -174,6 +174,10 @@ async fn each_item_of_an_ordering_stream_is_answered_once_its_block_is_there() {
         let answer = tokio::time::timeout(PATIENCE, answers.message()).await.unwrap().unwrap().unwrap();
         outcomes.extend(answer.outcomes);
     }
+    // Asked for nothing but a sign of life.
+    requests.send(SubmitRequest::default()).await.unwrap();
+    let sign = tokio::time::timeout(PATIENCE, answers.message()).await.unwrap().unwrap().unwrap();
+    assert_eq!(sign.outcomes, []);
     outcomes.sort_by_key(|outcome| outcome.correlation_id);
     let (good, bad) = outcomes.split_at(201);
     assert!(good.iter().all(|outcome| outcome.status() == Status::Success), "{good:?}");

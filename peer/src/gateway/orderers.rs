@@ -91,7 +91,7 @@ impl Orderers {
             let patience = orderer.batch_timeout + SILENCE_MAX;
             let answer = tokio::select! {
                 answer = stream.submit(channel_id, envelope.clone()) => answer,
-                () = stream.silent_for(patience) => Err(no_answer_within(patience)),
+                silent = stream.silent_for(patience) => Err(silent),
             };
             match answer {
                 Err(status) if status.code() == Code::Unimplemented => {
