@@ -261,7 +261,7 @@ pub(crate) struct Up {
     /// Peers of each organization: one number for all, or one for each.
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=50))]
     pub(crate) peers_per_org: Vec<u16>,
-    /// Orderers.
+    /// Raft orderers: 1, 3 or 5.
     #[arg(long, value_name = "N")]
     pub(crate) orderers: Option<u16>,
     /// Key kind of the users.

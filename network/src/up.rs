@@ -150,7 +150,7 @@ fn make(folder: &Folder, target: &Target, options: &Up) -> anyhow::Result<Topolo
 }
 
 fn planned(target: &Target, options: &Up, ports: &mut Ports) -> anyhow::Result<Topology> {
-    let orderers = usize::from(options.orderers.unwrap_or(1));
+    let orderers = usize::from(options.orderers.unwrap_or(3));
     if ![1, 3, 5].contains(&orderers) {
         return Err(wrong(format!(
             "--orderers {orderers}: a Raft cluster here has 1, 3 or 5 orderers, so that a minority may fail"
