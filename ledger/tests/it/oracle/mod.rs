@@ -1,5 +1,6 @@
 //! Random blocks, committed by ledgers with 1, 2 and 8 threads and by a serial one that is
-//! written from the rules: codes, commit hashes and states are equal after every block.
+//! written from the rules: codes, commit hashes and states are equal after
+//! every block, and histories at the end.
 //!
 //! `RIPSTOP_ORACLE_BLOCKS` sets how many, `RIPSTOP_ORACLE_SEED` where to begin: every
 //! message of a failure names the seed of its chain.
@@ -70,9 +71,12 @@ fn commit_chain(seed: u64, blocks: u64, counts: &mut Counts) {
         }
         count(&transactions, &codes, counts);
     }
+    twins[0].require_history_of(&serial, &format!("RIPSTOP_ORACLE_SEED={seed}"));
     for twin in twins {
         let place = format!("RIPSTOP_ORACLE_SEED={seed}, index and state built again from {blocks} blocks");
-        twin.rebuilt().require_state_of(&serial, 0, &place);
+        let twin = twin.rebuilt();
+        twin.require_state_of(&serial, 0, &place);
+        twin.require_history_of(&serial, &place);
     }
 }
 

@@ -47,6 +47,14 @@ pub(crate) enum Contents {
     Config(Bytes),
 }
 
+/// One entry of a key's history.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Modification {
+    pub(crate) tx_id: String,
+    pub(crate) value: Bytes,
+    pub(crate) is_delete: bool,
+}
+
 #[derive(Default)]
 pub(crate) struct SerialLedger {
     pub(crate) state: State,
@@ -54,6 +62,8 @@ pub(crate) struct SerialLedger {
     pub(crate) private: State,
     /// Where each transaction id was seen first, and the code it got there.
     pub(crate) positions: BTreeMap<String, (Number, TxValidationCode)>,
+    /// What valid transactions wrote to each public key, oldest first.
+    pub(crate) history: BTreeMap<(String, String), Vec<Modification>>,
     pub(crate) commit_hash: Vec<u8>,
     touched: BTreeMap<Place, Number>,
 }
@@ -144,6 +154,7 @@ impl SerialLedger {
                 for (place, change) in changes(read_write_set) {
                     self.apply_change(place, change, number);
                 }
+                self.remember(&transaction.tx_id, read_write_set);
                 for write in &transaction.private_writes {
                     self.apply_private(read_write_set, write, number);
                 }
@@ -163,6 +174,18 @@ impl SerialLedger {
             self.set(place, change.value, current.and_then(|row| row.metadata), number);
         } else if let Some(row) = current {
             self.set(place, row.value, change.metadata, number);
+        }
+    }
+
+    /// A key that is written twice has one entry, of the first write.
+    fn remember(&mut self, tx_id: &str, read_write_set: &ReadWriteSet) {
+        for set in &read_write_set.namespaces {
+            let mut keys = BTreeSet::new();
+            for write in set.public.writes.iter().filter(|write| keys.insert(&write.key)) {
+                let is_delete = write.is_delete || write.value.is_empty();
+                let entry = Modification { tx_id: tx_id.to_owned(), value: write.value.clone(), is_delete };
+                self.history.entry((set.namespace.clone(), write.key.clone())).or_default().push(entry);
+            }
         }
     }
 

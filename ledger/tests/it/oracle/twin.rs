@@ -8,8 +8,10 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use ripstop_ledger::store::MemoryStores;
 use ripstop_ledger::{CheckedBlock, CommittedBlock, Ledger, Options, StateRange, StateView, VersionedValue};
 
+use ripstop_proto::queryresult::KeyModification;
+
 use super::random_block::{COLLECTIONS, NAMESPACES, PRIVATE_KEYS};
-use super::serial_ledger::{Row, SerialLedger, State, sha256};
+use super::serial_ledger::{Modification, Row, SerialLedger, State, sha256};
 use crate::build::{CHANNEL, genesis};
 
 pub(crate) struct Twin {
@@ -74,6 +76,22 @@ impl Twin {
             let found = self.ledger.transaction(tx_id).unwrap();
             let found = found.map(|found| ((found.block_number, u64::from(found.tx_index)), found.code));
             assert_eq!(found, Some((*number, *code)), "{place}: {tx_id}");
+        }
+    }
+
+    /// Requires the serial ledger's history of every key.
+    pub(crate) fn require_history_of(&self, serial: &SerialLedger, place: &str) {
+        for ((namespace, key), expected) in &serial.history {
+            let found = self.ledger.history(namespace, key).map(|modification| {
+                let KeyModification { tx_id, value, is_delete, .. } = modification.unwrap();
+                Modification { tx_id, value, is_delete }
+            });
+            let found: Vec<_> = found.collect();
+            assert!(
+                found.iter().eq(expected.iter().rev()),
+                "{place}, {} threads: {namespace:?} {key:?}: {found:?} for {expected:?}",
+                self.threads
+            );
         }
     }
 }
