@@ -144,8 +144,9 @@ fn refused(operation: &'static str, path: &Path, source: io::Error) -> FileError
     }
 }
 
+/// A limit on file sizes counts, too: nothing is lost, and it can be lifted.
 fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 
 #[cfg(test)]

@@ -80,7 +80,8 @@ pub trait File: Send + Sync {
 /// What went wrong with a file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// The disk or the quota is full. Nothing is lost: free some space and try again.
+    /// The disk is full, or a quota or limit is reached. Nothing is lost: free some space and
+    /// try again.
     #[error("no space left to {operation} {path}: free some space on this disk, work then goes on")]
     NoSpace {
         /// What was tried.

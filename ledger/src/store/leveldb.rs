@@ -131,7 +131,7 @@ fn closed() -> StoreError {
 fn failed(folder: &Path, error: &io::Error) -> StoreError {
     let text = format!("{}: {error}", folder.display());
     match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::NoSpace(text),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => StoreError::NoSpace(text),
         _ => StoreError::Failed(text),
     }
 }

@@ -13,6 +13,8 @@ mod endorsed_again;
 mod explanations;
 mod explicit_errors;
 mod fabric_chains;
+#[cfg(all(feature = "leveldb", target_os = "linux"))]
+mod failing_disk;
 mod failing_files;
 mod history;
 #[cfg(feature = "leveldb")]

@@ -244,7 +244,7 @@ fn outcome(error: *mut c_char) -> Result<(), StoreError> {
 }
 
 fn classified(text: String) -> StoreError {
-    if text.contains("No space left on device") || text.contains("Disk quota exceeded") {
+    if ["No space left on device", "Disk quota exceeded", "File too large"].iter().any(|full| text.contains(full)) {
         StoreError::NoSpace(text)
     } else if text.contains("lock") && (text.contains("already held") || text.contains("temporarily unavailable")) {
         StoreError::InUse(text)
