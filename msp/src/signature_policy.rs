@@ -200,9 +200,9 @@ fn write_rule(rule: &Rule, principals: &[Principal], formatter: &mut std::fmt::F
         Rule::OutOf { needed, parts } => (*needed, parts),
     };
     match usize::try_from(needed) {
-        Ok(needed) if needed == parts.len() && !parts.is_empty() => formatter.write_str("AND(")?,
-        Ok(1) => formatter.write_str("OR(")?,
         _ if parts.is_empty() => return write!(formatter, "OutOf({needed})"),
+        Ok(1) => formatter.write_str("OR(")?,
+        Ok(needed) if needed == parts.len() => formatter.write_str("AND(")?,
         _ => write!(formatter, "OutOf({needed}, ")?,
     }
     for (index, part) in parts.iter().enumerate() {
@@ -212,4 +212,22 @@ fn write_rule(rule: &Rule, principals: &[Principal], formatter: &mut std::fmt::F
         write_rule(part, principals, formatter)?;
     }
     formatter.write_str(")")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::policy_text;
+
+    #[test]
+    fn a_policy_is_shown_as_it_is_written() {
+        for written in [
+            "OR('A.peer')",
+            "OR('A.peer', 'B.peer')",
+            "AND('A.peer', 'B.peer')",
+            "OutOf(2, 'A.peer', 'B.peer', OR('C.admin'))",
+        ] {
+            let shown = super::SignaturePolicy::compile(&policy_text::parse(written).unwrap()).unwrap().to_string();
+            assert_eq!(shown, written);
+        }
+    }
 }

@@ -33,9 +33,8 @@ fn rule(policy: &SignaturePolicy, principals: &[MspPrincipal]) -> Option<String>
             let rules = gate.rules.iter().map(|inner| rule(inner, principals)).collect::<Option<Vec<_>>>()?;
             let list = rules.join(",");
             Some(match usize::try_from(gate.n) {
-                Ok(1) if rules.len() > 1 => format!("OR({list})"),
+                Ok(1) if !rules.is_empty() => format!("OR({list})"),
                 Ok(count) if count == rules.len() && count > 1 => format!("AND({list})"),
-                Ok(1) if rules.len() == 1 => list,
                 _ => format!("OutOf({},{list})", gate.n),
             })
         }
@@ -60,6 +59,7 @@ mod tests {
     #[test]
     fn a_signature_policy_is_shown_as_it_was_written() {
         for written in [
+            "OR('Org1MSP.peer')",
             "AND('Org1MSP.peer','Org2MSP.member')",
             "OR('Org1MSP.admin',AND('Org2MSP.client','Org3MSP.peer'))",
             "OutOf(2,'Org1MSP.peer','Org2MSP.peer','Org3MSP.orderer')",

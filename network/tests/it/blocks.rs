@@ -85,7 +85,7 @@ fn the_configuration_is_opened(genesis: &Value) {
     let organization =
         if organization.is_null() { &channel["groups"]["Application"]["groups"]["Org1"] } else { organization };
     assert_eq!(organization["values"]["MSP"]["value"]["msp_id"], "Org1MSP");
-    assert_eq!(organization["policies"]["Admins"]["policy"], "'Org1MSP.admin'");
+    assert_eq!(organization["policies"]["Admins"]["policy"], "OR('Org1MSP.admin')");
 }
 
 /// The counts of the table beside the chains.

@@ -83,7 +83,7 @@ async fn namespaces(stage: &Stage, table: &mut Table<'_>) {
     let envelope = Outcome::new(user, LAX).endorse(&[peer]).sign(user);
     table.committed("transaction: Org1 alone, where that is enough", envelope, Valid, "").await;
     let envelope = Outcome::new(user, LAX).endorse(&[other_peer]).sign(user);
-    let text = "endorsement policy AND('Org1MSP.peer') is not satisfied: …";
+    let text = "endorsement policy OR('Org1MSP.peer') is not satisfied: …";
     table.committed("transaction: Org2 alone, where Org1 is asked for", envelope, EndorsementPolicyFailure, text).await;
     for (namespace, text) in [
         ("basic", "endorsement policy /Channel/Application/Endorsement is not satisfied: …"),
