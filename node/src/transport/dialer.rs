@@ -4,6 +4,9 @@
 //! nodes on one machine, port forwarding). So a node is addressed by its advertised
 //! `host:port`, the dial map says where that is, and TLS and HTTP/2 see the advertised
 //! host only.
+//!
+//! A machine that vanished, without a word, is noticed within [`SILENCE_MAX`] by TCP itself:
+//! Fabric's servers end connections on which HTTP/2 pings come more often than once a minute.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -11,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
 
@@ -18,6 +22,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Above 60 s, the shortest interval that Fabric's servers tolerate.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(75);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// A connection ends when the other machine acknowledges nothing for so long.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// An idle connection is probed after this time, and again as often until there is an answer.
+const PROBE_INTERVAL: Duration = Duration::from_secs(3);
 /// A block of 10 MiB fits without waiting for a window update.
 const WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
@@ -162,13 +170,20 @@ impl Dialer {
         let dialled = self.dialled(advertised).to_owned();
         tower::service_fn(move |_: Uri| {
             let dialled = dialled.clone();
-            async move {
-                let stream = TcpStream::connect(dialled).await?;
-                stream.set_nodelay(true)?;
-                Ok(TokioIo::new(stream))
-            }
+            async move { Ok(TokioIo::new(open(&dialled).await?)) }
         })
     }
+}
+
+async fn open(dialled: &str) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(dialled).await?;
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(PROBE_INTERVAL).with_interval(PROBE_INTERVAL))?;
+    // Covers both what is sent and not acknowledged, and probes without an answer.
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(SILENCE_MAX))?;
+    Ok(stream)
 }
 
 /// Whether the connect timeout, which covers TLS too, is behind an error.
@@ -196,6 +211,18 @@ mod tests {
         for wrong in ["peer0", ":7051", "peer0:", "peer0:port", "peer0:70510"] {
             assert_eq!(host(wrong), None, "{wrong}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_asks_tcp_to_notice_a_vanished_machine() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = open(&listener.local_addr().unwrap().to_string()).await.unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), PROBE_INTERVAL);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), PROBE_INTERVAL);
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(SILENCE_MAX));
     }
 
     #[tokio::test]
