@@ -3,12 +3,18 @@
 //! The filter is written in Fabric's grammar, `logger[,logger]=level:…:level`. A logger is
 //! a room with modules after dots: `peer.gateway` is the Rust module
 //! `ripstop_peer::gateway`; names of other crates are taken as they are (`h2`, `raft`).
+//!
+//! What others can provoke as often as they like is warned of through [`Seldom`].
+
+mod seldom;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt, reload};
+
+pub use seldom::Seldom;
 
 /// The environment variable that [`init`] reads the filter from.
 pub const SPEC_VARIABLE: &str = "RIPSTOP_LOG";

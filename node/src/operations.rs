@@ -11,6 +11,7 @@
 //! Paths and answers are Fabric's. Metrics come from the process's `metrics` recorder:
 //! whoever counts something uses that crate's macros and knows nothing of this module.
 
+mod http;
 mod metrics;
 mod rfc3339;
 
@@ -30,8 +31,6 @@ use tokio_util::sync::CancellationToken;
 use crate::logging::LogSpec;
 pub use metrics::Metrics;
 
-/// How long open requests may keep the listener after shutdown began.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 /// How often the recorder folds what histograms collected, so that it does not grow
 /// while nobody asks for `/metrics`.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -47,9 +46,21 @@ pub enum OperationsError {
         /// What the operating system says.
         cause: std::io::Error,
     },
-    /// The listener failed while serving.
-    #[error("operations HTTP ended: {0}")]
-    Serve(std::io::Error),
+}
+
+/// What operations HTTP allows its clients.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at one time; further ones wait in the operating system's queue.
+    pub connections_max: usize,
+    /// How long a connection may last: each carries one request.
+    pub request_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections_max: 64, request_timeout: Duration::from_secs(20) }
+    }
 }
 
 /// What `/version` says.
@@ -129,17 +140,9 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, OperationsError> {
 }
 
 /// Serves operations HTTP until `shutdown` is cancelled.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(
-    listener: TcpListener,
-    operations: Operations,
-    shutdown: CancellationToken,
-) -> Result<(), OperationsError> {
+pub async fn serve(listener: TcpListener, operations: Operations, limits: Limits, shutdown: CancellationToken) {
     let metrics = operations.metrics.clone();
     metrics.say_version(&operations.version.version);
-    let serving = axum::serve(listener, router(operations)).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let upkeep = async {
         let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
         loop {
@@ -147,14 +150,9 @@ pub async fn serve(
             metrics.fold();
         }
     };
-    let patience = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(SHUTDOWN_GRACE).await;
-    };
     tokio::select! {
-        served = serving => served.map_err(OperationsError::Serve),
-        () = patience => Ok(()),
-        () = upkeep => Ok(()),
+        () = http::serve(listener, router(operations), limits, shutdown) => {}
+        () = upkeep => {}
     }
 }
 

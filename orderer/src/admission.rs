@@ -28,6 +28,8 @@ use crate::channels::Channels;
 
 const WRITERS: &str = "/Channel/Writers";
 const UNKNOWN: &str = "unknown";
+/// Length of the longest id that a channel may have.
+const CHANNEL_ID_CHARS_MAX: usize = 249;
 
 /// An envelope that may be ordered on a channel.
 pub(crate) struct Admitted {
@@ -61,6 +63,12 @@ pub(crate) struct Judged {
 impl Subject {
     fn unreadable() -> Self {
         Self { channel_id: UNKNOWN.to_owned(), is_here: false, kind: UNKNOWN }
+    }
+
+    /// The channel's name for the log, cut off where no channel's name goes on.
+    pub(crate) fn channel_text(&self) -> &str {
+        let end = self.channel_id.char_indices().nth(CHANNEL_ID_CHARS_MAX).map(|(end, _)| end);
+        &self.channel_id[..end.unwrap_or(self.channel_id.len())]
     }
 
     /// The labels under which an answer is counted.

@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::admission::{Admitted, Candidate, Judged, Refused, judge_all};
 use crate::channels::Channels;
+use crate::refusals::Refusals;
 
 /// Envelopes of one stream that are checked at once.
 const CHECKED_AT_ONCE: usize = 64;
@@ -33,6 +34,7 @@ const ANSWERS_WAITING: usize = 64;
 pub(crate) struct AtomicBroadcastService {
     pub(crate) channels: Arc<Channels>,
     pub(crate) deliver: Arc<Deliver<Channels, OrdererBlocks>>,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -46,7 +48,7 @@ impl AtomicBroadcast for AtomicBroadcastService {
         request: Request<Streaming<Envelope>>,
     ) -> Result<Response<Self::BroadcastStream>, Status> {
         let (answers, answered) = mpsc::channel(ANSWERS_WAITING);
-        let session = Session { channels: Arc::clone(&self.channels), answers };
+        let session = Session { channels: Arc::clone(&self.channels), refusals: Arc::clone(&self.refusals), answers };
         let shutdown = self.shutdown.clone();
         tokio::spawn(async move {
             let answers = session.answers.clone();
@@ -71,6 +73,7 @@ impl AtomicBroadcast for AtomicBroadcastService {
 /// One Broadcast stream.
 struct Session {
     channels: Arc<Channels>,
+    refusals: Arc<Refusals>,
     answers: mpsc::Sender<Result<BroadcastResponse, Status>>,
 }
 
@@ -105,7 +108,7 @@ impl Session {
             };
             let Refused { status, info } = outcome.err().unwrap_or(Refused::new(Answer::Success, ""));
             if status != Answer::Success {
-                tracing::warn!(?subject, ?status, info, "an envelope was refused");
+                self.refusals.log(&subject, status, &info);
             }
             count_processed(subject.labels(status), validated, enqueued);
             let response = BroadcastResponse { status: status.into(), info };

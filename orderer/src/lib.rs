@@ -17,6 +17,8 @@
 mod settings;
 
 mod admission;
+mod refusals;
+
 mod broadcast;
 mod ordering_stream;
 

@@ -28,6 +28,7 @@ use crate::channel::Channel;
 use crate::channels::Channels;
 use crate::members::shown_certificate;
 use crate::receipt::{Item, Outcomes};
+use crate::refusals::Refusals;
 
 /// Items of one stream that may wait for their outcome, or for the client to take it.
 const ITEMS_IN_FLIGHT_MAX: usize = 16_384;
@@ -39,6 +40,7 @@ const OUTCOMES_AT_ONCE: usize = 1024;
 /// The service that gateways use instead of Broadcast.
 pub(crate) struct OrderingService {
     pub(crate) channels: Arc<Channels>,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -51,6 +53,7 @@ impl Ordering for OrderingService {
         let closed = CancellationToken::new();
         let session = Session {
             channels: Arc::clone(&self.channels),
+            refusals: Arc::clone(&self.refusals),
             places: Arc::new(Semaphore::new(ITEMS_IN_FLIGHT_MAX)),
             outcomes,
             sender: shown_certificate(&request),
@@ -105,6 +108,7 @@ impl Responses {
 /// The reading half of a stream.
 struct Session {
     channels: Arc<Channels>,
+    refusals: Arc<Refusals>,
     places: Arc<Semaphore>,
     outcomes: Outcomes,
     /// The certificate that the connection shows.
@@ -152,7 +156,10 @@ impl Session {
                     let (_, orders) = by_channel.entry(subject.channel_id).or_insert_with(|| (channel, Vec::new()));
                     orders.push((order, Some(item)));
                 }
-                Err(refused) => item.answer(refused.status, refused.info),
+                Err(refused) => {
+                    self.refusals.log(&subject, refused.status, &refused.info);
+                    item.answer(refused.status, refused.info);
+                }
             }
         }
         for (channel, orders) in by_channel.into_values() {

@@ -29,6 +29,7 @@ use crate::members::Caller;
 use crate::ordering_stream::OrderingService;
 use crate::participation;
 use crate::participation_listener::{AdminListener, AdminTls, ParticipationError};
+use crate::refusals::Refusals;
 use crate::settings::OrdererSettings;
 
 /// How long another consenter may take to accept a connection.
@@ -184,12 +185,17 @@ impl Orderer {
         let time_window = Duration::from_secs(self.settings.orderer.deliver_time_window_s);
         let terms = Terms { time_window, tls_binding: self.tls_binding };
         let deliver = Arc::new(Deliver::new(Arc::clone(&self.channels), OrdererBlocks, terms, stop.clone()));
-        let broadcast =
-            AtomicBroadcastService { channels: Arc::clone(&self.channels), deliver, shutdown: stop.clone() };
+        let refusals = Arc::new(Refusals::default());
+        let broadcast = AtomicBroadcastService {
+            channels: Arc::clone(&self.channels),
+            deliver,
+            refusals: Arc::clone(&refusals),
+            shutdown: stop.clone(),
+        };
         let broadcast = AtomicBroadcastServer::new(broadcast)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let ordering = OrderingService { channels: Arc::clone(&self.channels), shutdown: stop.clone() };
+        let ordering = OrderingService { channels: Arc::clone(&self.channels), refusals, shutdown: stop.clone() };
         let ordering = OrderingServer::new(ordering)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -252,5 +258,6 @@ async fn serve_operations(
     let Some(socket) = socket else { return Ok(()) };
     let version = Version { commit: "unknown".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let operations = Operations { metrics, version, health: HealthChecks::default(), log_spec: logging::init() };
-    Ok(operations::serve(socket, operations, stop.clone()).await?)
+    operations::serve(socket, operations, operations::Limits::default(), stop.clone()).await;
+    Ok(())
 }

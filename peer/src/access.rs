@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime};
 
 use prost::Message;
 use ripstop_channel::ChannelConfig;
-use ripstop_msp::{Identity, Msp, SignedBytes};
+use ripstop_msp::{Certificate, Msp, SignedBytes};
 use ripstop_proto::common::{ChannelHeader, MspPrincipal, MspRole, msp_principal, msp_role};
+use ripstop_proto::msp::SerializedIdentity;
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
@@ -117,12 +118,19 @@ fn check_local(local: &Msp, signed: &SignedBytes<'_>, role: msp_role::MspRoleTyp
     identity.verify(&signed.message, signed.signature).map_err(|error| Denied::Signature(error.to_string()))
 }
 
-/// Checks that the identity's certificate has not expired at `now`.
+/// When the certificate in a serialized identity expires, whoever issued it; none when it
+/// does not or cannot be read, as in Fabric's `common/crypto.ExpiresAt`.
+pub fn expires_at(serialized: &[u8]) -> Option<SystemTime> {
+    let identity = SerializedIdentity::decode(serialized).ok()?;
+    Certificate::from_pem(&identity.id_bytes).ok()?.expires_at()
+}
+
+/// Checks that a certificate has not expired at `now`.
 ///
 /// # Errors
 /// [`Denied::Expired`].
-pub fn check_expiry(identity: &Identity, now: SystemTime) -> Result<(), Denied> {
-    match identity.expires_at() {
+pub fn check_expiry(expires_at: Option<SystemTime>, now: SystemTime) -> Result<(), Denied> {
+    match expires_at {
         Some(expiry) if expiry < now => Err(Denied::Expired),
         _ => Ok(()),
     }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ripstop_ledger::{SimulationResult, Simulator};
 use ripstop_msp::{Msp, SigningIdentity};
+use ripstop_node::logging::Seldom;
 use ripstop_proto::composite_key::INITIALIZED_KEY;
 use ripstop_proto::protos::endorser_server::Endorser as Service;
 use ripstop_proto::protos::{ProposalResponse, Response, SignedProposal};
@@ -50,6 +51,8 @@ pub struct Endorser {
     lifecycle: Arc<LifecycleContract>,
     cscc: Arc<Cscc>,
     qscc: Arc<Qscc>,
+    denied: Seldom,
+    unanswered: Seldom,
 }
 
 /// What a caller in this process gets. Over gRPC only one of the two can be sent: the
@@ -81,7 +84,19 @@ impl Endorser {
         ));
         let cscc = Arc::new(Cscc::new(local_msp.clone(), channels.clone()));
         let qscc = Arc::new(Qscc::new(channels.clone()));
-        Self { channels, local_msp, identity, host, time_window, invocables, lifecycle, cscc, qscc }
+        Self {
+            channels,
+            local_msp,
+            identity,
+            host,
+            time_window,
+            invocables,
+            lifecycle,
+            cscc,
+            qscc,
+            denied: Seldom::default(),
+            unanswered: Seldom::default(),
+        }
     }
 
     /// Which chaincodes run here.
@@ -100,10 +115,24 @@ impl Endorser {
         let answered = self.answer(&admitted).await;
         record(&admitted, &answered, started.elapsed());
         let response = answered.unwrap_or_else(|message| {
-            tracing::warn!(channel = admitted.channel_id(), tx_id = admitted.tx_id(), message, "proposal not answered");
+            self.log_unanswered(&admitted, &message);
             failure(message)
         });
         Endorsement { response: Some(response), error: None }
+    }
+
+    fn log_unanswered(&self, admitted: &Admitted, message: &str) {
+        let (channel, tx_id) = (admitted.channel_id(), admitted.tx_id());
+        tracing::debug!(channel, tx_id, message, "proposal not answered");
+        if let Some(count) = self.unanswered.note(Instant::now()) {
+            tracing::warn!(
+                count,
+                channel,
+                tx_id,
+                message,
+                "proposals not answered; this is the newest, each is logged at debug"
+            );
+        }
     }
 
     async fn answer(&self, admitted: &Arc<Admitted>) -> Result<ProposalResponse, String> {

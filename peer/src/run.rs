@@ -272,7 +272,8 @@ async fn serve_operations(
     if let Some(address) = settings.node.operations_listen {
         let version = Version { commit: "unknown".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
         let operations = Operations { metrics, version, health, log_spec: logging::init() };
-        operations::serve(operations::bind(address).await?, operations, stop.clone()).await?;
+        let listener = operations::bind(address).await?;
+        operations::serve(listener, operations, operations::Limits::default(), stop.clone()).await;
     }
     // The gRPC listener decides when serving is over.
     std::future::pending().await

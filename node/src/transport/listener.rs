@@ -7,7 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -20,8 +20,8 @@ use tonic::service::Routes;
 use super::connection::Connection;
 use super::intake::{Budget, IntakeLayer};
 use super::tls::ServerTls;
+use crate::logging::Seldom;
 
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(120);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
@@ -39,13 +39,20 @@ pub struct Limits {
     /// Bytes of requests that arrived but were not yet answered, over all connections.
     /// A call that would pass it is answered `RESOURCE_EXHAUSTED`.
     pub request_bytes_max: usize,
+    /// How long a client may take over its TLS handshake, and then to begin with HTTP/2.
+    pub opening_timeout: Duration,
     /// How long running calls may go on after shutdown began.
     pub shutdown_grace: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections_max: 4096, request_bytes_max: 512 * 1024 * 1024, shutdown_grace: Duration::from_secs(3) }
+        Self {
+            connections_max: 4096,
+            request_bytes_max: 512 * 1024 * 1024,
+            opening_timeout: Duration::from_secs(10),
+            shutdown_grace: Duration::from_secs(3),
+        }
     }
 }
 
@@ -112,6 +119,9 @@ impl Listener {
             connections: Arc::new(Semaphore::new(self.limits.connections_max)),
             tls: self.tls,
             cut: cut.clone(),
+            opening_timeout: self.limits.opening_timeout,
+            full: Seldom::default(),
+            failed: Seldom::default(),
             accepted_connections,
         };
         let _accepting = AbortOnDropHandle::new(tokio::spawn(acceptor.run(self.socket, shutdown.clone())));
@@ -163,6 +173,9 @@ struct Acceptor {
     connections: Arc<Semaphore>,
     tls: Arc<ServerTls>,
     cut: CancellationToken,
+    opening_timeout: Duration,
+    full: Seldom,
+    failed: Seldom,
     accepted_connections: mpsc::Sender<Result<Connection, std::io::Error>>,
 }
 
@@ -177,7 +190,9 @@ impl Acceptor {
             match accepted {
                 Ok((stream, counted)) => self.shake_hands(stream, counted),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    if self.failed.note(Instant::now()).is_some() {
+                        tracing::warn!(%error, "cannot accept a connection");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -185,7 +200,7 @@ impl Acceptor {
     }
 
     async fn accept(&self, socket: &TcpListener) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
-        if self.connections.available_permits() == 0 {
+        if self.connections.available_permits() == 0 && self.full.note(Instant::now()).is_some() {
             tracing::warn!("connections-max reached: further connections wait");
         }
         let counted = self.connections.clone().acquire_owned().await.map_err(std::io::Error::other)?;
@@ -197,11 +212,11 @@ impl Acceptor {
     /// In a task of its own: a slow client keeps nobody waiting.
     fn shake_hands(&self, stream: TcpStream, counted: OwnedSemaphorePermit) {
         let acceptor = TlsAcceptor::from(self.tls.config());
-        let cut = self.cut.clone();
+        let (cut, opening_timeout) = (self.cut.clone(), self.opening_timeout);
         let accepted_connections = self.accepted_connections.clone();
         tokio::spawn(async move {
             let client = stream.peer_addr().map_or_else(|_| "unknown".to_owned(), |address| address.to_string());
-            let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream));
+            let handshake = tokio::time::timeout(opening_timeout, acceptor.accept(stream));
             let finished = tokio::select! {
                 () = cut.cancelled() => return,
                 finished = handshake => finished,
@@ -209,10 +224,11 @@ impl Acceptor {
             match finished {
                 Ok(Ok(stream)) => {
                     // A closed receiver means that serving has ended.
-                    let _ = accepted_connections.send(Ok(Connection::new(stream, cut, counted))).await;
+                    let connection = Connection::new(stream, opening_timeout, cut, counted);
+                    let _ = accepted_connections.send(Ok(connection)).await;
                 }
                 Ok(Err(error)) => tracing::debug!(client, %error, "TLS handshake failed"),
-                Err(_) => tracing::debug!(client, "TLS handshake took longer than {HANDSHAKE_TIMEOUT:?}"),
+                Err(_) => tracing::debug!(client, "TLS handshake took longer than {opening_timeout:?}"),
             }
         });
     }

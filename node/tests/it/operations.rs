@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use ripstop_node::operations::{self, HealthChecks, Metrics, Operations, Version};
+use ripstop_node::operations::{self, HealthChecks, Limits, Metrics, Operations, Version};
 use ripstop_node::{CancellationToken, logging};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 struct Answer {
     status: u16,
@@ -43,7 +46,7 @@ async fn an_operator_sees_health_version_metrics_and_log_filter() {
     let listener = operations::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
-    let serving = tokio::spawn(operations::serve(listener, operations, shutdown.clone()));
+    let serving = tokio::spawn(operations::serve(listener, operations, Limits::default(), shutdown.clone()));
 
     let well = ask(address, "GET", "/healthz", "").await;
     assert_eq!(well.status, 200);
@@ -84,9 +87,51 @@ async fn an_operator_sees_health_version_metrics_and_log_filter() {
 
     let open = TcpStream::connect(address).await.unwrap();
     shutdown.cancel();
-    serving.await.unwrap().unwrap();
+    serving.await.unwrap();
     drop(open);
     assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+}
+
+/// What a client reads until the node hangs up.
+async fn heard(stream: &mut TcpStream) -> String {
+    let mut text = String::new();
+    // A reset instead of an end is a way to hang up, too.
+    let _ = tokio::time::timeout(PATIENCE, stream.read_to_string(&mut text)).await.expect("the node hangs up");
+    text
+}
+
+#[tokio::test]
+async fn clients_that_draw_out_their_request_keep_no_place() {
+    let limits = Limits { connections_max: 2, request_timeout: Duration::from_millis(300) };
+    let version = Version { commit: String::new(), version: String::new() };
+    let operations =
+        Operations { metrics: Metrics::install(), version, health: HealthChecks::default(), log_spec: logging::init() };
+    let listener = operations::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn(operations::serve(listener, operations, limits, shutdown.clone()));
+
+    // All places are taken by clients who say nothing, half a head, half a body.
+    let beginnings =
+        ["", "GET /healthz HTTP/1.1\r\nhost: n", "PUT /logspec HTTP/1.1\r\nhost: node\r\ncontent-length: 9\r\n\r\n{"];
+    let mut slow = Vec::new();
+    for beginning in beginnings {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    assert_eq!(ask(address, "GET", "/healthz", "").await.status, 200, "the next one gets a place in time");
+    for mut stream in slow {
+        let text = heard(&mut stream).await;
+        assert!(!text.contains("200"), "{text}");
+    }
+
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let _ = stream.write_all(format!("GET / HTTP/1.1\r\nlong: {}", "x".repeat(100_000)).as_bytes()).await;
+    let text = heard(&mut stream).await;
+    assert!(text.is_empty() || text.starts_with("HTTP/1.1 431"), "{text}");
+    shutdown.cancel();
+    serving.await.unwrap();
 }
 
 #[tokio::test]

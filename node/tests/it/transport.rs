@@ -18,11 +18,14 @@ use ripstop_proto::orderer::atomic_broadcast_client::AtomicBroadcastClient;
 use ripstop_proto::orderer::atomic_broadcast_server::{AtomicBroadcast, AtomicBroadcastServer};
 use ripstop_proto::orderer::deliver_response::Type;
 use ripstop_proto::orderer::{BroadcastResponse, DeliverResponse};
+use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::codegen::BoxStream;
 use tonic::service::Routes;
 use tonic::transport::Channel;
@@ -104,6 +107,21 @@ impl Node {
     async fn connect(&self, authority: &Authority, identity: Option<&ClientIdentity>) -> Channel {
         let advertised = format!("{HOST}:7051");
         self.dialer(HOST).connect(&advertised, &[authority.pem()], identity).await.unwrap()
+    }
+
+    /// A client that has TLS, and no HTTP/2.
+    async fn shake_hands(&self, authority: &Authority) -> TlsStream<TcpStream> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(&authority.pem()).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        TlsConnector::from(Arc::new(tls)).connect(HOST.try_into().unwrap(), stream).await.unwrap()
     }
 
     async fn stop(self) {
@@ -346,6 +364,27 @@ async fn the_connection_after_the_last_one_allowed_waits_for_a_place() {
     drop(first);
     let second = node.connect(&authority, None).await;
     assert_eq!(health(second).await.unwrap(), 1);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_silent_after_its_handshake_keeps_no_place() {
+    let authority = Authority::new("ca");
+    let opening_timeout = Duration::from_millis(300);
+    let strict = Limits { connections_max: 2, opening_timeout, ..limits() };
+    let node = Node::start(authority.server(HOST), strict).await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    for beginning in [&b""[..], &preface[..10], preface] {
+        let idle = node.connect(&authority, None).await;
+        assert_eq!(health(idle.clone()).await.unwrap(), 1);
+        let mut silent = node.shake_hands(&authority).await;
+        silent.write_all(beginning).await.unwrap();
+        let mut heard = Vec::new();
+        // An end without a TLS alert is an end.
+        let _ = tokio::time::timeout(PATIENCE, silent.read_to_end(&mut heard)).await.expect("the node hangs up");
+        assert_eq!(health(idle).await.unwrap(), 1, "who has begun may be silent");
+        assert_eq!(health(node.connect(&authority, None).await).await.unwrap(), 1);
+    }
     node.stop().await;
 }
 

@@ -2,8 +2,9 @@
 //! client sees. Source: Fabric `core/endorser/{endorser,msgvalidation}.go` and
 //! `core/handlers/auth/filter`.
 
+use std::fmt::Display;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
 use ripstop_channel::ChannelConfig;
@@ -69,28 +70,33 @@ impl Admitted {
 impl Endorser {
     pub(super) fn admit(&self, signed: SignedProposal) -> Result<Arc<Admitted>, Rejection> {
         let proposal = OpenProposal::open(signed.proposal_bytes.clone()).map_err(|cause| invalid(cause.to_string()))?;
-        let now = SystemTime::now();
-        access::check_time_window(&proposal.channel_header, now, self.time_window)
-            .map_err(|denied| Rejection::Filter(denied.to_string()))?;
         let channel_id = &proposal.channel_header.channel_id;
-        let channel = match channel_id.as_str() {
-            "" => None,
-            id => {
-                let missing = || Rejection::Answer(format!("channel '{id}' not found"));
-                Some(self.channels.get(id).ok_or_else(missing)?)
-            }
-        };
+        let channel = self.channels.get(channel_id);
         let config = channel.as_ref().map(|channel| channel.config());
         let creator = self.creator(&proposal, config.as_deref());
-        if let Ok(identity) = &creator {
-            access::check_expiry(identity, now).map_err(|denied| Rejection::Filter(denied.to_string()))?;
+        self.filter(&proposal, creator.as_deref().ok())?;
+        if channel.is_none() && !channel_id.is_empty() {
+            return Err(Rejection::Answer(format!("channel '{channel_id}' not found")));
         }
         check_headers(&proposal).map_err(bad_proposal)?;
-        let creator = check_creator(&proposal, &signed, creator).map_err(bad_proposal)?;
+        let creator = self.check_creator(&proposal, &signed, creator).map_err(bad_proposal)?;
         if let (Some(channel), Some(config)) = (&channel, &config) {
             check_on_channel(&proposal, channel, config, creator)?;
         }
         Ok(Arc::new(Admitted { proposal, signed, channel }))
+    }
+
+    /// What a client is refused for before anybody looks at what it wants. `creator`: who
+    /// it is, where an MSP here knows.
+    fn filter(&self, proposal: &OpenProposal, creator: Option<&Identity>) -> Result<(), Rejection> {
+        let now = SystemTime::now();
+        let expires_at = match creator {
+            Some(identity) => identity.expires_at(),
+            None => access::expires_at(&proposal.signature_header.creator),
+        };
+        access::check_expiry(expires_at, now)
+            .and_then(|()| access::check_time_window(&proposal.channel_header, now, self.time_window))
+            .map_err(|denied| Rejection::Filter(denied.to_string()))
     }
 
     fn creator(&self, proposal: &OpenProposal, config: Option<&ChannelConfig>) -> Result<Arc<Identity>, IdentityError> {
@@ -98,6 +104,37 @@ impl Endorser {
         match config {
             Some(config) => config.msps().read(creator),
             None => self.local_msp.identity(creator).map(Arc::new),
+        }
+    }
+
+    /// The client learns only that it has no access; the log says why.
+    fn check_creator(
+        &self,
+        proposal: &OpenProposal,
+        signed: &SignedProposal,
+        creator: Result<Arc<Identity>, IdentityError>,
+    ) -> Result<Arc<Identity>, String> {
+        if signed.signature.is_empty() {
+            return Err("empty signature bytes".to_owned());
+        }
+        let channel_id = &proposal.channel_header.channel_id;
+        let creator = creator.map_err(|cause| {
+            self.log_denied(channel_id, "unknown", &cause);
+            format!("access denied: channel [{channel_id}] creator org unknown, creator is malformed")
+        })?;
+        let denied = |cause: &dyn Display| {
+            self.log_denied(channel_id, creator.msp_id(), cause);
+            format!("access denied: channel [{channel_id}] creator org [{}]", creator.msp_id())
+        };
+        creator.validity().map_err(|cause| denied(cause))?;
+        creator.verify(&signed.proposal_bytes, &signed.signature).map_err(|cause| denied(&cause))?;
+        Ok(creator)
+    }
+
+    fn log_denied(&self, channel_id: &str, msp_id: &str, cause: &dyn Display) {
+        tracing::debug!(channel_id, msp_id, %cause, "access denied");
+        if let Some(count) = self.denied.note(Instant::now()) {
+            tracing::warn!(count, channel_id, msp_id, %cause, "access denied; this is the newest case, each is logged at debug");
         }
     }
 }
@@ -132,29 +169,6 @@ fn check_headers(proposal: &OpenProposal) -> Result<(), String> {
         return Err(format!("incorrectly computed txid '{found}' -- expected '{expected}'"));
     }
     Ok(())
-}
-
-/// The client learns only that it has no access; the log says why.
-fn check_creator(
-    proposal: &OpenProposal,
-    signed: &SignedProposal,
-    creator: Result<Arc<Identity>, IdentityError>,
-) -> Result<Arc<Identity>, String> {
-    if signed.signature.is_empty() {
-        return Err("empty signature bytes".to_owned());
-    }
-    let channel_id = &proposal.channel_header.channel_id;
-    let creator = creator.map_err(|cause| {
-        tracing::warn!(channel_id, %cause, "access denied: unknown creator");
-        format!("access denied: channel [{channel_id}] creator org unknown, creator is malformed")
-    })?;
-    let denied = |cause: &dyn std::fmt::Display| {
-        tracing::warn!(channel_id, msp_id = creator.msp_id(), %cause, "access denied");
-        format!("access denied: channel [{channel_id}] creator org [{}]", creator.msp_id())
-    };
-    creator.validity().map_err(|cause| denied(cause))?;
-    creator.verify(&signed.proposal_bytes, &signed.signature).map_err(|cause| denied(&cause))?;
-    Ok(creator)
 }
 
 fn check_on_channel(

@@ -1,7 +1,9 @@
 //! Who may ask, with the identities of a channel and of a local MSP.
 
+use std::time::{Duration, SystemTime};
+
 use ripstop_msp::{Msp, SignedBytes, SigningIdentity};
-use ripstop_peer::access::{Denied, check_channel, check_expiry, check_local_admin, check_local_member};
+use ripstop_peer::access::{Denied, check_channel, check_expiry, check_local_admin, check_local_member, expires_at};
 
 use crate::organizations::Organizations;
 
@@ -60,7 +62,11 @@ fn an_identity_expires_with_its_certificate() {
     let organizations = Organizations::new();
     let config = organizations.channel().config();
     let identity = config.msps().identity(organizations.org1.client.serialized()).unwrap();
-    let end = identity.expires_at().unwrap();
-    check_expiry(&identity, end).unwrap();
-    assert!(matches!(check_expiry(&identity, end + std::time::Duration::from_secs(1)), Err(Denied::Expired)));
+    let end = identity.expires_at();
+    assert_eq!(expires_at(organizations.org1.client.serialized()), end);
+    check_expiry(end, end.unwrap()).unwrap();
+    assert!(matches!(check_expiry(end, end.unwrap() + Duration::from_secs(1)), Err(Denied::Expired)));
+    // What is no certificate does not expire: that it is none, others say.
+    assert_eq!(expires_at(b"nobody"), None);
+    check_expiry(None, SystemTime::now()).unwrap();
 }

@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use prost::Message;
-use ripstop_msp::SigningIdentity;
+use ripstop_msp::authority::{AuthorityKind, CertificateAuthority};
+use ripstop_msp::{KeyKind, Role, SigningIdentity};
 use ripstop_peer::endorser::Endorsement;
 use ripstop_proto::common::{Block, BlockchainInfo};
 use ripstop_proto::kvrwset::KvRead;
@@ -143,6 +144,26 @@ async fn a_clock_that_is_off_gets_an_error_and_no_answer() {
         let (message, error) = rejection(one, call.signed(network.client())).await;
         assert_eq!(message, None);
         assert!(error.unwrap().contains("incorrect timestamp"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_client_learns_just_that_whatever_it_asks_for() {
+    let network = TestNetwork::new();
+    let authority = CertificateAuthority::new("org1.example.com", AuthorityKind::Identity).unwrap();
+    let begin = authority.certificate().valid_from().unwrap();
+    let validity = begin..begin + Duration::from_secs(60);
+    let issued = authority.issue_identity_for("User7", Role::Client, KeyKind::P256, validity).unwrap();
+    let timestamp = SystemTime::now() - Duration::from_secs(3600);
+    // No MSP here knows the authority, and one id is of no MSP at all.
+    for msp_id in ["Org1MSP", "Org9MSP"] {
+        let (certificate, key) = (issued.certificate_pem.clone(), issued.key_pem.clone());
+        let expired = SigningIdentity::from_pem(msp_id, certificate, key).unwrap();
+        for channel_id in [CHANNEL, "elsewhere", ""] {
+            let call = Call { timestamp, channel_id: channel_id.to_owned(), ..Call::new("basic", &["nothing"]) };
+            let (message, error) = rejection(&network.peers[0], call.signed(&expired)).await;
+            assert_eq!((message, error.as_deref()), (None, Some("proposal client identity expired")), "{channel_id:?}");
+        }
     }
 }
 
