@@ -11,11 +11,12 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use crate::down::have_ended;
 use crate::folder::{Folder, write_json};
 use crate::health;
 use crate::naming::resolve;
 use crate::output::say;
-use crate::processes::{Process, Processes, Supervised};
+use crate::processes::{Processes, Supervised};
 use crate::topology::{Member, Topology};
 
 /// A process that was asked to end is ended after this.
@@ -50,12 +51,12 @@ pub(crate) async fn end(folder: &Folder, name: &str, end: End, json: bool) -> an
         return report(name, "down", None, json, &format!("{name} does not run"));
     };
     let forced = match end {
-        End::Stopped => !process.terminate() || !has_ended(process, GRACE).await,
+        End::Stopped => !process.terminate() || !have_ended(&[process], GRACE).await,
         End::Killed => true,
     };
     if forced {
         process.kill();
-        if !has_ended(process, ANSWER_TIMEOUT).await {
+        if !have_ended(&[process], ANSWER_TIMEOUT).await {
             bail!("{name} (pid {}) does not end", process.pid);
         }
     }
@@ -143,17 +144,6 @@ fn read(folder: &Folder) -> anyhow::Result<Processes> {
     Processes::read(&folder.processes_file())?
         .filter(|processes| processes.supervisor.is_alive())
         .context("the network is down: `ripstop network up` starts it")
-}
-
-async fn has_ended(process: &Process, within: Duration) -> bool {
-    let deadline = Instant::now() + within;
-    while process.is_alive() {
-        if Instant::now() > deadline {
-            return false;
-        }
-        tokio::time::sleep(POLL).await;
-    }
-    true
 }
 
 /// The node or contract that `name` means.

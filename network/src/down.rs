@@ -34,7 +34,7 @@ pub(crate) async fn stop(folder: &Folder) -> anyhow::Result<bool> {
     let Some(processes) = Processes::read(&folder.processes_file())? else { return Ok(false) };
     let mut running: Vec<_> = processes.supervised.iter().map(|supervised| &supervised.process).collect();
     running.push(&processes.supervisor);
-    running.retain(|process| process.is_alive());
+    running.retain(|process| !process.has_ended());
     let any = !running.is_empty();
     // A supervisor that was killed leaves processes that end by themselves, soon.
     if !processes.supervisor.terminate() {
@@ -48,16 +48,17 @@ pub(crate) async fn stop(folder: &Folder) -> anyhow::Result<bool> {
             process.kill();
         });
         if !have_ended(&running, TIMEOUT).await {
-            let pids: Vec<u32> = running.iter().filter(|it| it.is_alive()).map(|it| it.pid).collect();
+            let pids: Vec<u32> = running.iter().filter(|it| !it.has_ended()).map(|it| it.pid).collect();
             bail!("processes {pids:?} did not end within {} s of being killed", TIMEOUT.as_secs());
         }
     }
     Ok(any)
 }
 
-async fn have_ended(processes: &[&Process], within: Duration) -> bool {
+/// Waits until all of them have ended; says whether they did in time.
+pub(crate) async fn have_ended(processes: &[&Process], within: Duration) -> bool {
     let deadline = Instant::now() + within;
-    while processes.iter().any(|process| process.is_alive()) {
+    while processes.iter().any(|process| !process.has_ended()) {
         if Instant::now() > deadline {
             return false;
         }

@@ -38,12 +38,23 @@ pub(crate) struct Processes {
 impl Process {
     /// The process with this pid, now.
     pub(crate) fn of(pid: u32) -> Option<Self> {
-        Some(Self { pid, started: start_ticks(pid)? })
+        let stat = Stat::of(pid)?;
+        (!stat.is_zombie).then_some(Self { pid, started: stat.started })
     }
 
-    /// Whether it still runs.
+    /// Whether it runs, and has not been killed.
     pub(crate) fn is_alive(&self) -> bool {
-        start_ticks(self.pid) == Some(self.started)
+        self.stat().is_some_and(|stat| !stat.is_zombie && !stat.is_killed)
+    }
+
+    /// Whether nothing of it is left that holds a port. It may be neither alive nor ended: a
+    /// killed process ends one thread after the other.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.stat().is_none_or(|stat| stat.is_zombie && stat.threads <= 1)
+    }
+
+    fn stat(&self) -> Option<Stat> {
+        Stat::of(self.pid).filter(|stat| stat.started == self.started)
     }
 
     /// Asks it to end.
@@ -66,19 +77,28 @@ impl Process {
     }
 }
 
-/// Field 22 of `/proc/PID/stat`, which has the threads in field 20; the name in field 2 may itself hold spaces and brackets.
-/// A process that ended and only waits to be noticed counts as gone, but not while other threads
-/// of it are still ending: until then its ports are taken.
-fn start_ticks(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, after_name) = stat.rsplit_once(')')?;
-    let mut fields = after_name.split_whitespace();
-    let state = fields.next()?;
-    let threads: u32 = fields.nth(16)?.parse().ok()?;
-    if matches!(state, "Z" | "X") && threads <= 1 {
-        return None;
+/// What `/proc/PID/stat` says of a process.
+struct Stat {
+    /// Its main thread has ended.
+    is_zombie: bool,
+    threads: u32,
+    started: u64,
+    /// SIGKILL is on its way.
+    is_killed: bool,
+}
+
+impl Stat {
+    /// Fields 3, 20, 22 and 31; the name in field 2 may itself hold spaces and brackets.
+    fn of(pid: u32) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, after_name) = stat.rsplit_once(')')?;
+        let mut fields = after_name.split_whitespace();
+        let is_zombie = matches!(fields.next()?, "Z" | "X");
+        let threads = fields.nth(16)?.parse().ok()?;
+        let started = fields.nth(1)?.parse().ok()?;
+        let pending: u64 = fields.nth(8)?.parse().ok()?;
+        Some(Self { is_zombie, threads, started, is_killed: pending & 1 << (Signal::SIGKILL as u32 - 1) != 0 })
     }
-    fields.nth(1)?.parse().ok()
 }
 
 impl Processes {
@@ -116,12 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_ended_is_not_alive() {
+    fn a_killed_process_is_not_alive_from_then_on_and_ends_soon() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let process = Process::of(child.id()).unwrap();
+        assert!(process.is_alive() && !process.has_ended());
         assert!(process.kill());
-        child.wait().unwrap();
         assert!(!process.is_alive());
+        child.wait().unwrap();
+        assert!(process.has_ended());
         assert!(!process.terminate());
     }
 }
