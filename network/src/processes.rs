@@ -83,21 +83,26 @@ struct Stat {
     is_zombie: bool,
     threads: u32,
     started: u64,
-    /// SIGKILL is on its way.
+    /// SIGKILL is on its way, or the main thread is ending.
     is_killed: bool,
 }
 
+/// The kernel's flag of a thread that is ending (`include/linux/sched.h`).
+const PF_EXITING: u64 = 0x4;
+
 impl Stat {
-    /// Fields 3, 20, 22 and 31; the name in field 2 may itself hold spaces and brackets.
+    /// Fields 3, 9, 20, 22 and 31; the name in field 2 may itself hold spaces and brackets.
     fn of(pid: u32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let (_, after_name) = stat.rsplit_once(')')?;
         let mut fields = after_name.split_whitespace();
         let is_zombie = matches!(fields.next()?, "Z" | "X");
-        let threads = fields.nth(16)?.parse().ok()?;
+        let flags: u64 = fields.nth(5)?.parse().ok()?;
+        let threads = fields.nth(10)?.parse().ok()?;
         let started = fields.nth(1)?.parse().ok()?;
         let pending: u64 = fields.nth(8)?.parse().ok()?;
-        Some(Self { is_zombie, threads, started, is_killed: pending & 1 << (Signal::SIGKILL as u32 - 1) != 0 })
+        let is_killed = pending & 1 << (Signal::SIGKILL as u32 - 1) != 0 || flags & PF_EXITING != 0;
+        Some(Self { is_zombie, threads, started, is_killed })
     }
 }
 

@@ -20,7 +20,7 @@ use crate::lifecycle::Lifecycle;
 use crate::output::{progress, say};
 use crate::participation::Participation;
 use crate::ports::Ports;
-use crate::processes::Processes;
+use crate::processes::{Process, Processes};
 use crate::session::Session;
 use crate::status::Status;
 use crate::topology::{Batch, Cutting, Identities, Size, Topology, loopback};
@@ -67,12 +67,18 @@ async fn start(folder: &Folder, target: &Target, options: &Up) -> anyhow::Result
     }
     let topology = made?;
     let processes = Processes::read(&folder.processes_file())?;
-    if processes.is_some_and(|processes| processes.supervisor.is_alive()) {
-        let started = control::ask_for(folder, &topology.members()).await?;
-        if !started.is_empty() {
-            progress(&format!("starting {}", started.join(", ")));
+    if let Some(supervisor) = processes.map(|processes| processes.supervisor).filter(Process::is_alive) {
+        match control::ask_for(folder, &topology.members()).await {
+            Ok(started) => {
+                if !started.is_empty() {
+                    progress(&format!("starting {}", started.join(", ")));
+                }
+                return Ok((topology, true));
+            }
+            Err(error) if supervisor.is_alive() => return Err(error),
+            // It was ending, which did not show yet.
+            Err(_) => {}
         }
-        return Ok((topology, true));
     }
     // What a killed supervisor left ends by itself, but its ports are needed now.
     down::stop(folder).await?;
