@@ -8,10 +8,10 @@ use anyhow::{Context, bail};
 use prost::Message;
 use ripstop_channel::ChannelConfig;
 use ripstop_proto::block::{header_hash, is_config};
+use ripstop_proto::block_file::{BlockFile, BlockFileError};
 use ripstop_proto::common;
 use serde_json::json;
 
-use crate::block_file::{BlockFile, BlockFileError};
 use crate::decoded::block::{Before, Block};
 use crate::decoded::transaction::Transaction;
 use crate::output::{print, say};

@@ -22,7 +22,6 @@ mod node_config;
 mod package;
 mod peer_program;
 
-mod block_file;
 mod decoded;
 
 mod processes;

@@ -18,6 +18,10 @@ mod generated {
 
 pub use generated::*;
 
+/// Every method of every service here: its path, `/package.Service/Method`, and whether
+/// either side sends a stream.
+pub const METHODS: &[(&str, bool)] = &include!(concat!(env!("OUT_DIR"), "/methods.rs"));
+
 pub mod hash;
 pub mod varint;
 
@@ -31,5 +35,6 @@ pub mod range_query;
 pub mod read_write_set;
 
 pub mod block;
+pub mod block_file;
 pub mod commit_hash;
 pub mod config;

@@ -3,43 +3,19 @@
 
 use std::collections::BTreeMap;
 
-use bytes::{Buf, Bytes};
-use prost::encoding::decode_varint;
+use bytes::Bytes;
 use ripstop_ledger::{CheckedBlock, Ledger, Options, Verdict};
 use ripstop_proto::block::{COMMIT_HASH, TRANSACTIONS_FILTER, metadata_slot, set_metadata_slot};
-use ripstop_proto::common::{Block, BlockData, BlockHeader, BlockMetadata};
+use ripstop_proto::block_file::BlockFile;
+use ripstop_proto::common::Block;
 use ripstop_proto::config::config_envelope;
 use ripstop_proto::protos::TxValidationCode;
 
 /// The blocks of a Fabric block file.
 pub(crate) fn chain(name: &str) -> Vec<Block> {
     let path = format!("{}/testdata/fabric-chain/{name}.blockfile.zst", env!("CARGO_MANIFEST_DIR"));
-    let mut file = Bytes::from(zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap());
-    let mut blocks = Vec::new();
-    while file.has_remaining() {
-        let mut record = take(&mut file);
-        let number = decode_varint(&mut record).unwrap();
-        let data_hash = take(&mut record);
-        let previous_hash = take(&mut record);
-        let data = take_list(&mut record);
-        let metadata = take_list(&mut record);
-        blocks.push(Block {
-            header: Some(BlockHeader { number, previous_hash, data_hash }),
-            data: Some(BlockData { data }),
-            metadata: Some(BlockMetadata { metadata }),
-        });
-    }
-    blocks
-}
-
-fn take(bytes: &mut Bytes) -> Bytes {
-    let length = decode_varint(bytes).unwrap() as usize;
-    bytes.split_to(length)
-}
-
-fn take_list(bytes: &mut Bytes) -> Vec<Bytes> {
-    let count = decode_varint(bytes).unwrap();
-    (0..count).map(|_| take(bytes)).collect()
+    let file = zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap();
+    BlockFile::new(&file[..]).collect::<Result<_, _>>().unwrap()
 }
 
 /// The final codes that Fabric stored.

@@ -12,7 +12,8 @@
 use std::io::{BufRead, Read};
 
 use bytes::{Buf, Bytes};
-use ripstop_proto::common::{Block, BlockData, BlockHeader, BlockMetadata};
+
+use crate::common::{Block, BlockData, BlockHeader, BlockMetadata};
 
 /// Messages are at most 100 MiB, so no block is larger than this.
 const RECORD_BYTES_MAX: u64 = 128 << 20;
@@ -23,7 +24,7 @@ const VARINT_BYTES_MAX: usize = 10;
 
 /// Why a block file cannot be read (on).
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BlockFileError {
+pub enum BlockFileError {
     /// The last record is cut off, as after a crash.
     #[error("the last record is cut off: {missing} of its {length} bytes are missing")]
     Torn {
@@ -45,13 +46,13 @@ pub(crate) enum BlockFileError {
 
 /// The blocks of a file, from its beginning.
 #[derive(Debug)]
-pub(crate) struct BlockFile<R> {
+pub struct BlockFile<R> {
     reader: R,
 }
 
 impl<R: BufRead> BlockFile<R> {
     /// Reads records from `reader`.
-    pub(crate) fn new(reader: R) -> Self {
+    pub fn new(reader: R) -> Self {
         Self { reader }
     }
 
@@ -59,7 +60,7 @@ impl<R: BufRead> BlockFile<R> {
     ///
     /// # Errors
     /// When the file ends within a record or a record is no block.
-    pub(crate) fn next_block(&mut self) -> Result<Option<Block>, BlockFileError> {
+    pub fn next_block(&mut self) -> Result<Option<Block>, BlockFileError> {
         let Some(length) = self.length()? else { return Ok(None) };
         if length > RECORD_BYTES_MAX {
             return Err(BlockFileError::TooLong(length));
@@ -87,6 +88,14 @@ impl<R: BufRead> BlockFile<R> {
             VARINT_BYTES_MAX => Err(BlockFileError::Form("its length is no number")),
             _ => Err(BlockFileError::Torn { length: 0, missing: 1 }),
         }
+    }
+}
+
+impl<R: BufRead> Iterator for BlockFile<R> {
+    type Item = Result<Block, BlockFileError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_block().transpose()
     }
 }
 
