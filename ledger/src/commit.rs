@@ -6,6 +6,7 @@
 //! is published only then, so that nothing is ever endorsed on state that could be lost.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use prost::Message;
@@ -147,7 +148,11 @@ impl Ledger {
         let commit_hash = fill_metadata(&mut block, &codes, &updates, &writer.tip);
 
         let record = BlockRecord { block: Some(block), refusals, private_writes };
+        let started = Instant::now();
         self.blocks.append(&record).map_err(|error| CommitError::blocks(number, &error))?;
+        self.tell_time("ledger_blockstorage_commit_time", started);
+        // One record holds both, so both take the same time.
+        self.tell_time("ledger_blockstorage_and_pvtdata_commit_time", started);
 
         let block_hash = header_hash(&header);
         let batch = derived::batch(Applied {
@@ -182,14 +187,20 @@ impl Ledger {
         let Some(pending) = &mut writer.pending else { return Ok(None) };
         let height = writer.tip.height;
         let stopped = |error: &StoreError| self.stopped_by(height - 1, error);
+        let started = Instant::now();
         let applied = pending.failed_before && self.reopen_store().map_err(|error| stopped(&error))? == height;
         if !applied && let Err(error) = self.store.write(&pending.batch, height.is_multiple_of(CHECKPOINT_BLOCKS)) {
             pending.failed_before = true;
             return Err(stopped(&error));
         }
+        self.tell_time("ledger_statedb_commit_time", started);
         self.remember(Arc::clone(&pending.committed.block));
         self.publish(StateView::new(self.store.snapshot(), height));
         Ok(writer.pending.take().map(|pending| pending.committed))
+    }
+
+    fn tell_time(&self, metric: &'static str, started: Instant) {
+        metrics::histogram!(metric, "channel" => self.channel_id().to_owned()).record(started.elapsed().as_secs_f64());
     }
 
     /// Opens the derived store again after a write failed. Readers wait meanwhile. Returns

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use ripstop_chaincode_sdk::{Server, ServerSettings};
+use ripstop_node::operations::Version;
 use ripstop_node::{CancellationToken, logging, settings};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -16,18 +17,22 @@ const DISK_FAILED: u8 = 3;
 
 /// Runs one orderer.
 pub(crate) async fn orderer(config: &Path) -> anyhow::Result<()> {
-    let mut settings: ripstop_orderer::OrdererSettings = settings::load(config, "RIPSTOP_ORDERER")?;
-    settings.resolve_paths(folder_of(config));
-    ripstop_orderer::run(settings, told_to_end()?).await?;
+    let settings: ripstop_orderer::OrdererSettings = settings::load(config, "RIPSTOP_ORDERER")?;
+    ripstop_orderer::run(settings, version(), told_to_end()?).await?;
     Ok(())
 }
 
 /// Runs one peer.
 pub(crate) async fn peer(config: &Path) -> anyhow::Result<()> {
-    let mut settings: ripstop_peer::settings::PeerSettings = settings::load(config, "RIPSTOP_PEER")?;
-    settings.node.resolve_paths(folder_of(config));
-    ripstop_peer::run::run(settings, told_to_end()?).await?;
+    let settings: ripstop_peer::settings::PeerSettings = settings::load(config, "RIPSTOP_PEER")?;
+    ripstop_peer::run::run(settings, version(), told_to_end()?).await?;
     Ok(())
+}
+
+/// What this program says it is; `build.rs` knows the commit.
+fn version() -> Version {
+    let commit = option_env!("RIPSTOP_COMMIT").unwrap_or("unknown").to_owned();
+    Version { commit, version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
 /// Serves a sample contract at the address and under the package id that the environment names.
@@ -41,10 +46,6 @@ pub(crate) async fn sample(name: &str) -> anyhow::Result<()> {
     };
     Server::new(settings, contract).run(end.cancelled_owned()).await?;
     Ok(())
-}
-
-fn folder_of(config: &Path) -> &Path {
-    config.parent().unwrap_or(Path::new("."))
 }
 
 /// Cancelled on SIGTERM or SIGINT, and with the standard input where a supervisor holds it.

@@ -6,6 +6,7 @@
 //!
 //! What others can provoke as often as they like is warned of through [`Seldom`].
 
+mod entries;
 mod seldom;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -91,7 +92,7 @@ pub fn init() -> LogSpec {
         let (layer, handle) = reload::Layer::new(first);
         let lines =
             fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
-        if let Err(error) = tracing_subscriber::registry().with(layer).with(lines).try_init() {
+        if let Err(error) = tracing_subscriber::registry().with(layer).with(lines).with(entries::Entries).try_init() {
             tracing::debug!(%error, "this process has its own logging; the node's is left out");
         }
         if let Some(error) = refused {

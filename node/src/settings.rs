@@ -10,7 +10,7 @@ mod overrides;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -18,8 +18,7 @@ pub use load::{SettingsError, load, parse};
 
 /// The `[node]` table: who this node is, where it listens, where its files are.
 ///
-/// Relative paths are relative to the folder of the configuration file once
-/// [`NodeSettings::resolve_paths`] was called.
+/// Relative paths are relative to the folder of the configuration file; [`load`] sees to it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct NodeSettings {
@@ -63,13 +62,31 @@ pub struct TlsSettings {
     pub client_auth_required: bool,
 }
 
-impl NodeSettings {
-    /// Makes relative paths relative to `folder`, usually the configuration file's.
-    pub fn resolve_paths(&mut self, folder: &std::path::Path) {
-        let TlsSettings { certificate, key, client_roots, .. } = &mut self.tls;
-        let single = [&mut self.msp_folder, &mut self.data_folder, certificate, key];
-        for path in single.into_iter().chain(client_roots) {
+/// The paths in a program's settings.
+pub trait Paths {
+    /// Each of them.
+    fn paths(&mut self) -> Vec<&mut PathBuf>;
+
+    /// Makes relative paths relative to `folder`.
+    fn resolve_paths(&mut self, folder: &Path) {
+        for path in self.paths() {
             *path = folder.join(&*path);
         }
+    }
+}
+
+impl NodeSettings {
+    /// The folder that holds one folder per channel.
+    pub fn channels_folder(&self) -> PathBuf {
+        self.data_folder.join("channels")
+    }
+}
+
+impl Paths for NodeSettings {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        let TlsSettings { certificate, key, client_roots, .. } = &mut self.tls;
+        let mut paths = vec![&mut self.msp_folder, &mut self.data_folder, certificate, key];
+        paths.extend(client_roots);
+        paths
     }
 }

@@ -3,6 +3,8 @@
 //! ```text
 //! listener   accepts, shakes hands, bounds connections, ends them at shutdown
 //! tls        certificate, key and client roots of a listener; replaceable while it runs
+//! messages   where one gRPC message ends and the next begins
+//! calls      counts and times of calls, under Fabric's metric names
 //! intake     the budget of request bytes that a listener holds at one time
 //! dialer     channels to advertised addresses, by the dial map
 //! ```
@@ -11,10 +13,12 @@
 //!
 //! [`Routes`]: tonic::service::Routes
 
+mod calls;
 mod connection;
 mod dialer;
 mod intake;
 mod listener;
+mod messages;
 mod tls;
 
 pub use dialer::{ClientIdentity, DialError, Dialer};

@@ -182,10 +182,13 @@ impl Chain {
         let (healthy_seen, healthy) = watch::channel(true);
         let labels = vec![Label::new("channel", channel_id.clone())];
         gauge!("consensus_etcdraft_cluster_size", labels.clone()).set(consenter.members().len() as f64);
+        gauge!("consensus_etcdraft_is_leader", labels.clone()).set(0.0);
+        gauge!("consensus_etcdraft_snapshot_block_number", labels.clone()).set(0.0);
         let mut consenter_thread = ConsenterThread {
             channel_id: channel_id.clone(),
             consenter,
             consenter_id,
+            height: store.height(),
             tick_interval,
             arrived,
             records,
@@ -336,6 +339,8 @@ struct ConsenterThread {
     channel_id: String,
     consenter: Consenter<Receipt>,
     consenter_id: u64,
+    /// How many blocks there are.
+    height: u64,
     tick_interval: Duration,
     arrived: Receiver<Event>,
     records: Sender<log_thread::Work>,
@@ -386,6 +391,9 @@ impl ConsenterThread {
             counter!("consensus_etcdraft_normal_proposals_received", self.labels.clone())
                 .increment(envelopes.len() as u64);
         }
+        if let Input::Applied { height, .. } = &input {
+            self.height = *height;
+        }
         for output in self.consenter.step(Instant::now(), input)? {
             self.carry_out(output);
         }
@@ -400,6 +408,9 @@ impl ConsenterThread {
                 let _ = self.records.send(log_thread::Work::Persist { number, record });
             }
             Output::Compact(position) => {
+                // From now on a follower that is further behind gets these blocks instead of entries.
+                gauge!("consensus_etcdraft_snapshot_block_number", self.labels.clone())
+                    .set(self.height.saturating_sub(1) as f64);
                 let _ = self.records.send(log_thread::Work::Compact(position));
             }
             Output::Apply(batch) => {

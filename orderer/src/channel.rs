@@ -180,7 +180,7 @@ impl Channel {
         let store = Arc::new(store);
         let recent = Arc::new(RecentBlocks::default());
         let (height, heights) = watch::channel(store.height());
-        gauge!("ledger_blockchain_height", "channel" => config.channel_id().to_owned()).set(store.height() as f64);
+        tell_joined(config.channel_id(), store.height());
         let recently_written = Arc::clone(&recent);
         let written = move |blocks: Vec<Block>| {
             let next = blocks.last().and_then(|block| block.header.as_ref()).map(|header| header.number + 1);
@@ -303,6 +303,16 @@ impl Channel {
     pub(crate) fn recent_block(&self, number: u64) -> Option<Arc<Block>> {
         self.recent.get(number)
     }
+}
+
+/// What `/metrics` says of a channel before anything happens on it.
+fn tell_joined(channel_id: &str, height: u64) {
+    let tell = |metric: &'static str, value: f64| gauge!(metric, "channel" => channel_id.to_owned()).set(value);
+    tell("ledger_blockchain_height", height as f64);
+    tell("consensus_etcdraft_committed_block_number", height.saturating_sub(1) as f64);
+    // Fabric's numbers: active, and as a consenter.
+    tell("participation_status", 1.0);
+    tell("participation_consensus_relation", 1.0);
 }
 
 fn open_log(folder: &Path) -> Result<Option<(RaftLog, Recovered)>, SegmentError> {

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use metrics::{Gauge, gauge};
 use ripstop_msp::Certificate;
 use ripstop_proto::ripstop::v1::cluster_server::Cluster;
 use ripstop_proto::ripstop::v1::{StepRequest, StepResponse};
@@ -33,6 +34,7 @@ impl Cluster for ClusterService {
         let certificate = shown_certificate(&request).ok_or_else(|| {
             Status::unauthenticated("consenters are known by their TLS certificate, and this connection shows none")
         })?;
+        let _counted = IngressStream::new();
         tokio::select! {
             received = self.receive(&certificate, request.into_inner()) => received.inspect_err(|status| {
                 tracing::warn!(client = certificate.common_name(), "a Raft stream was ended: {}", status.message());
@@ -40,6 +42,23 @@ impl Cluster for ClusterService {
             () = self.shutdown.cancelled() => return Err(Status::unavailable("this orderer is shutting down")),
         }
         Ok(Response::new(StepResponse {}))
+    }
+}
+
+/// A stream of another consenter, counted while it stands.
+struct IngressStream(Gauge);
+
+impl IngressStream {
+    fn new() -> Self {
+        let count = gauge!("cluster_comm_ingress_stream_count");
+        count.increment(1.0);
+        Self(count)
+    }
+}
+
+impl Drop for IngressStream {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
     }
 }
 

@@ -10,9 +10,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures::{StreamExt, stream};
-use metrics::counter;
+use metrics::{Histogram, counter, histogram};
 use ripstop_msp::Certificate;
 use ripstop_proto::common::Status as Answer;
 use ripstop_proto::ripstop::v1::ordering_server::Ordering;
@@ -143,18 +144,24 @@ impl Session {
             answers.push(Item { correlation_id, place, outcomes: self.outcomes.clone() });
             candidates.push(Candidate::Item(channel_id, envelope));
         }
+        let (started, count) = (Instant::now(), candidates.len());
         let judged = judge_all(Arc::clone(&self.channels), candidates).await;
+        let validated = started.elapsed().as_secs_f64() / count.max(1) as f64;
         if judged.len() < answers.len() {
             return Err(Status::internal("the check broke; see this orderer's log"));
         }
-        let mut by_channel: BTreeMap<String, (Arc<Channel>, Orders)> = BTreeMap::new();
+        let mut by_channel: BTreeMap<String, (Arc<Channel>, Orders, Vec<Histogram>)> = BTreeMap::new();
         for (item, Judged { subject, verdict }) in answers.into_iter().zip(judged) {
             let status = verdict.as_ref().map_or_else(|refused| refused.status, |_| Answer::Success);
-            counter!("broadcast_processed_count", subject.labels(status)).increment(1);
+            let labels = subject.labels(status);
+            counter!("broadcast_processed_count", labels.clone()).increment(1);
+            histogram!("broadcast_validate_duration", labels.clone()).record(validated);
             match verdict {
                 Ok(Admitted { channel, order }) => {
-                    let (_, orders) = by_channel.entry(subject.channel_id).or_insert_with(|| (channel, Vec::new()));
+                    let nothing = || (channel, Vec::new(), Vec::new());
+                    let (_, orders, durations) = by_channel.entry(subject.channel_id).or_insert_with(nothing);
                     orders.push((order, Some(item)));
+                    durations.push(histogram!("broadcast_enqueue_duration", labels));
                 }
                 Err(refused) => {
                     self.refusals.log(&subject, refused.status, &refused.info);
@@ -162,13 +169,19 @@ impl Session {
                 }
             }
         }
-        for (channel, orders) in by_channel.into_values() {
+        for (channel, orders, durations) in by_channel.into_values() {
             let is_forwarded = self.sender.as_ref().is_some_and(|sender| channel.members().id_of(sender).is_some());
             let has_leader = channel.has_leader();
-            let ordering = async move { channel.order(orders, is_forwarded).await };
+            let ordering = async move {
+                let started = Instant::now();
+                // The items are told why not.
+                let _ = channel.order(orders, is_forwarded).await;
+                let enqueued = started.elapsed().as_secs_f64();
+                durations.iter().for_each(|duration| duration.record(enqueued));
+            };
             // An election of one channel does not stop the stream for the others.
             match has_leader {
-                true => _ = ordering.await,
+                true => ordering.await,
                 false => _ = tokio::spawn(ordering),
             }
         }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{Stream, stream};
+use metrics::{Counter, Gauge, Label, counter, gauge};
 use parking_lot::Mutex;
 use ripstop_node::transport::MESSAGE_BYTES_MAX;
 use ripstop_proto::ripstop::v1::StepRequest;
@@ -44,9 +45,10 @@ pub(crate) struct RaftTransport {
 }
 
 /// The way to one consenter; no queue while there is no connection.
-#[derive(Default)]
 struct Link {
     queue: Mutex<Option<Queue>>,
+    dropped: Counter,
+    length: Gauge,
 }
 
 struct Queue {
@@ -57,8 +59,10 @@ struct Queue {
 impl RaftTransport {
     /// Begins to connect to all others.
     pub(crate) fn start(channel_id: &str, members: &Arc<Members>, caller: &Caller, runtime: &Handle) -> Self {
+        gauge!("consensus_etcdraft_active_nodes", "channel" => channel_id.to_owned()).set(1.0);
+        gauge!("cluster_comm_egress_stream_count", "channel" => channel_id.to_owned()).set(0.0);
         let links = members.others().map(|member| {
-            let link = Arc::new(Link::default());
+            let link = Arc::new(Link::new(channel_id, &member.address));
             let keeper = Keeper {
                 channel_id: channel_id.to_owned(),
                 members: Arc::clone(members),
@@ -82,15 +86,27 @@ impl RaftTransport {
 }
 
 impl Link {
+    fn new(channel_id: &str, address: &str) -> Self {
+        let labels = vec![Label::new("host", address.to_owned()), Label::new("channel", channel_id.to_owned())];
+        let of_queue = [labels.clone(), vec![Label::new("msg_type", "consensus")]].concat();
+        gauge!("cluster_comm_egress_queue_capacity", of_queue.clone()).set(WAITING_MAX as f64);
+        Self {
+            queue: Mutex::default(),
+            dropped: counter!("cluster_comm_msg_dropped_count", labels),
+            length: gauge!("cluster_comm_egress_queue_length", of_queue),
+        }
+    }
+
     fn send(&self, message: ConsenterMessage) {
         let queue = self.queue.lock();
         let Some(Queue { messages, room }) = queue.as_ref() else { return };
         let bytes: usize = message.entries.iter().map(entry_bytes).sum();
         let units = (bytes.min(WAITING_BYTES_MAX) / ROOM_UNIT_BYTES) as u32;
-        if let Ok(taken) = Arc::clone(room).try_acquire_many_owned(units) {
-            // No room left: dropped.
-            let _ = messages.try_send((message, taken));
+        let taken = Arc::clone(room).try_acquire_many_owned(units).ok();
+        if taken.is_none_or(|taken| messages.try_send((message, taken)).is_err()) {
+            self.dropped.increment(1);
         }
+        self.length.set((WAITING_MAX - messages.capacity()) as f64);
     }
 }
 
@@ -136,12 +152,31 @@ impl Keeper {
         let (messages, waiting) = mpsc::channel(WAITING_MAX);
         let room = Arc::new(Semaphore::new(WAITING_BYTES_MAX / ROOM_UNIT_BYTES));
         *self.link.queue.lock() = Some(Queue { messages, room });
+        let _open = OpenStream::new(&self.channel_id);
         tracing::debug!(self.channel_id, consenter = self.member.id, "connected");
         let mut client = ClusterClient::new(connection).max_encoding_message_size(MESSAGE_BYTES_MAX);
         match client.step(requests(self.channel_id.clone(), waiting)).await {
             Ok(_) => "the other side ended it".to_owned(),
             Err(status) => format!("{:?}: {}", status.code(), status.message()),
         }
+    }
+}
+
+/// A stream to another consenter, counted while it stands: whoever takes it is alive.
+struct OpenStream([Gauge; 2]);
+
+impl OpenStream {
+    fn new(channel_id: &str) -> Self {
+        let gauges = ["cluster_comm_egress_stream_count", "consensus_etcdraft_active_nodes"]
+            .map(|metric| gauge!(metric, "channel" => channel_id.to_owned()));
+        gauges.iter().for_each(|gauge| gauge.increment(1.0));
+        Self(gauges)
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|gauge| gauge.decrement(1.0));
     }
 }
 

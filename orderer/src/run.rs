@@ -88,19 +88,20 @@ impl Error {
     }
 }
 
-/// Runs an orderer until `shutdown` is cancelled. When it returns, everything it started has
+/// Runs an orderer until `shutdown` is cancelled; `version` is what its program says it is. When it returns, everything it started has
 /// ended, and what it took is on disk or refused.
 ///
 /// # Errors
 /// When it cannot start, or cannot go on; see [`Error::is_fatal`].
-pub async fn run(settings: OrdererSettings, shutdown: CancellationToken) -> Result<(), Error> {
-    Orderer::start(settings).await?.serve(shutdown).await
+pub async fn run(settings: OrdererSettings, version: Version, shutdown: CancellationToken) -> Result<(), Error> {
+    Orderer::start(settings, version).await?.serve(shutdown).await
 }
 
 /// An orderer whose channels are open and whose addresses are taken, but that does not
 /// answer yet. It must be served, or else its channels are not closed in order.
 pub struct Orderer {
     settings: OrdererSettings,
+    version: Version,
     metrics: Metrics,
     listener: Listener,
     tls_binding: bool,
@@ -115,7 +116,7 @@ impl Orderer {
     ///
     /// # Errors
     /// When an address is taken, or a file or channel cannot be used.
-    pub async fn start(settings: OrdererSettings) -> Result<Self, Error> {
+    pub async fn start(settings: OrdererSettings, version: Version) -> Result<Self, Error> {
         let metrics = Metrics::install();
         let node = &settings.node;
         let tls = ServerTls::load(&node.tls)?;
@@ -136,7 +137,7 @@ impl Orderer {
         };
         let (failures, failed) = mpsc::unbounded_channel();
         let channels = open_channels(&settings, failures).await?;
-        Ok(Self { settings, metrics, listener, tls_binding, admin, operations, channels, failed })
+        Ok(Self { settings, version, metrics, listener, tls_binding, admin, operations, channels, failed })
     }
 
     /// The address of the gRPC listener.
@@ -161,12 +162,12 @@ impl Orderer {
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), Error> {
         let stop = shutdown.child_token();
         let (routes, address) = (self.routes(&stop).await, self.address());
-        let Self { settings, metrics, listener, admin, operations, channels, mut failed, .. } = self;
+        let Self { settings, version, metrics, listener, admin, operations, channels, mut failed, .. } = self;
         tracing::info!(orderer = settings.node.name, %address, channels = ?channels.ids(), "serving");
         let serving = async {
             let grpc = async { Ok::<_, Error>(listener.serve(routes, stop.clone()).await?) };
             let admin = serve_admin(admin, Arc::clone(&channels), &stop);
-            let operations = serve_operations(operations, metrics, &stop);
+            let operations = serve_operations(operations, metrics, version, &stop);
             tokio::try_join!(grpc, admin, operations).map(|_| ())
         };
         let outcome = tokio::select! {
@@ -232,7 +233,7 @@ async fn open_channels(
         intake_bytes_max: settings.orderer.intake_bytes_max,
         failures,
     };
-    let folder = settings.channels_folder();
+    let folder = settings.node.channels_folder();
     let opened = tokio::task::spawn_blocking(move || Channels::open(folder, node)).await?;
     Ok(Arc::new(opened?))
 }
@@ -253,10 +254,10 @@ async fn serve_admin(
 async fn serve_operations(
     socket: Option<TcpListener>,
     metrics: Metrics,
+    version: Version,
     stop: &CancellationToken,
 ) -> Result<(), Error> {
     let Some(socket) = socket else { return Ok(()) };
-    let version = Version { commit: "unknown".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
     let operations = Operations { metrics, version, health: HealthChecks::default(), log_spec: logging::init() };
     operations::serve(socket, operations, operations::Limits::default(), stop.clone()).await;
     Ok(())

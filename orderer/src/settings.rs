@@ -1,10 +1,10 @@
 //! The settings of an orderer: the `[node]` table that every node has, and `[orderer]`.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use ripstop_node::settings::NodeSettings;
+use ripstop_node::settings::{NodeSettings, Paths};
 use serde::Deserialize;
 
 use crate::block_cutter::Cutting;
@@ -73,23 +73,18 @@ impl OrdererTable {
     }
 }
 
-impl OrdererSettings {
-    /// Makes relative paths relative to `folder`, usually the configuration file's.
-    pub fn resolve_paths(&mut self, folder: &Path) {
-        self.node.resolve_paths(folder);
-        for path in &mut self.orderer.admin_client_roots {
-            *path = folder.join(&*path);
-        }
-    }
-
-    /// The folder that holds one folder per channel.
-    pub fn channels_folder(&self) -> PathBuf {
-        self.node.data_folder.join("channels")
+impl Paths for OrdererSettings {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        let mut paths = self.node.paths();
+        paths.extend(&mut self.orderer.admin_client_roots);
+        paths
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     const NODE: &str = r#"
@@ -127,7 +122,7 @@ mod tests {
         settings.resolve_paths(Path::new("/etc/orderer"));
         assert_eq!(settings.orderer.cutting(), Cutting::Timeout);
         assert_eq!(settings.orderer.admin_client_roots, [Path::new("/etc/orderer/tls/ca.crt")]);
-        assert_eq!(settings.channels_folder(), Path::new("/etc/orderer/data/channels"));
+        assert_eq!(settings.node.channels_folder(), Path::new("/etc/orderer/data/channels"));
     }
 
     #[test]

@@ -107,6 +107,8 @@ impl Channel {
     }
 
     fn new(config: ChannelConfig, ledger: Ledger) -> Self {
+        metrics::gauge!("ledger_blockchain_height", "channel" => ledger.channel_id().to_owned())
+            .set(ledger.height() as f64);
         Self {
             config_sequences: watch::Sender::new(config.sequence()),
             live_config: LiveConfig::new(config),

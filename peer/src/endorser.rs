@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use metrics::Label;
 use ripstop_ledger::{SimulationResult, Simulator};
 use ripstop_msp::{Msp, SigningIdentity};
 use ripstop_node::logging::Seldom;
@@ -24,7 +25,7 @@ use tonic::{Request, Status};
 
 use self::admission::{Admitted, Rejection};
 use self::answer::Executed;
-use crate::chaincode::host::{Call, Host};
+use crate::chaincode::host::{Call, Host, Outcome};
 use crate::channel::{Channel, Channels};
 use crate::cscc::Cscc;
 use crate::lifecycle;
@@ -169,27 +170,40 @@ impl Endorser {
     }
 
     async fn run_chaincode(&self, admitted: &Admitted, channel: &Channel) -> Result<Executed, String> {
-        let (name, tx_id, channel_id) = (admitted.chaincode(), admitted.tx_id(), admitted.channel_id());
+        let (name, channel_id) = (admitted.chaincode(), admitted.channel_id());
         let mut simulator = channel.ledger().simulator();
         let invocable = self
             .invocables
             .find(channel_id, name, &mut simulator)
             .map_err(|cause| not_defined(name, channel_id, &cause.to_string()))?;
-        check_init(name, &invocable, admitted.proposal.input.is_init, &mut simulator).map_err(|cause| {
-            format!("error in simulation: failed to execute transaction {tx_id}: invalid invocation: {cause}")
+        let outcome = self.simulate(admitted, &invocable, &mut simulator).await.map_err(|cause| {
+            let labels = ["channel", "chaincode"].into_iter().zip([channel_id, name]);
+            let labels: Vec<_> = labels.map(|(label, value)| Label::new(label, value.to_owned())).collect();
+            metrics::counter!("endorser_proposal_simulation_failures", labels).increment(1);
+            format!("error in simulation: {cause}")
         })?;
+        let executed = executed(outcome.response, simulator.finish(), &invocable.version);
+        Ok(Executed { event: outcome.event, ..executed })
+    }
+
+    async fn simulate(
+        &self,
+        admitted: &Admitted,
+        invocable: &Invocable,
+        simulator: &mut Simulator,
+    ) -> Result<Outcome, String> {
+        let (chaincode, tx_id) = (admitted.chaincode(), admitted.tx_id());
+        check_init(chaincode, invocable, admitted.proposal.input.is_init, simulator)
+            .map_err(|cause| format!("failed to execute transaction {tx_id}: invalid invocation: {cause}"))?;
         let call = Call {
             package_id: &invocable.package_id,
-            chaincode: name,
-            channel_id,
+            chaincode,
+            channel_id: admitted.channel_id(),
             tx_id,
             input: &admitted.proposal.input,
             proposal: &admitted.signed,
         };
-        let outcome =
-            self.host.execute(call, &mut simulator).await.map_err(|cause| format!("error in simulation: {cause}"))?;
-        let executed = executed(outcome.response, simulator.finish(), &invocable.version);
-        Ok(Executed { event: outcome.event, ..executed })
+        self.host.execute(call, simulator).await.map_err(|cause| cause.to_string())
     }
 }
 

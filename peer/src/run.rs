@@ -74,23 +74,29 @@ pub enum Error {
     Broken(#[from] tokio::task::JoinError),
 }
 
-/// Runs a peer until `shutdown` is cancelled. When it returns, everything it
+/// Runs a peer until `shutdown` is cancelled; `version` is what its program says it is.
+/// When it returns, everything it
 /// started has ended.
 ///
 /// # Errors
 /// When it cannot start, or when a ledger failed ([`Error::Ledger`]): then the
 /// process should end with a code of its own.
-pub async fn run(settings: PeerSettings, shutdown: CancellationToken) -> Result<(), Error> {
+pub async fn run(settings: PeerSettings, version: Version, shutdown: CancellationToken) -> Result<(), Error> {
     let stop = shutdown.child_token();
     let tasks = TaskTracker::new();
-    let outcome = run_until(&settings, &stop, &tasks).await;
+    let outcome = run_until(&settings, version, &stop, &tasks).await;
     stop.cancel();
     tasks.close();
     tasks.wait().await;
     outcome
 }
 
-async fn run_until(settings: &PeerSettings, stop: &CancellationToken, tasks: &TaskTracker) -> Result<(), Error> {
+async fn run_until(
+    settings: &PeerSettings,
+    version: Version,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<(), Error> {
     let metrics = Metrics::install();
     let (ends, committer_ends) = mpsc::unbounded_channel();
     let peer = Peer::build(settings, stop, tasks, ends).await?;
@@ -106,7 +112,7 @@ async fn run_until(settings: &PeerSettings, stop: &CancellationToken, tasks: &Ta
     let routes = peer.routes(settings, stop).await;
     tokio::select! {
         served = listener.serve(routes, stop.clone()) => Ok(served?),
-        failed = serve_operations(settings, metrics, peer.health.clone(), stop.clone()) => failed,
+        failed = serve_operations(settings, metrics, version, peer.health.clone(), stop.clone()) => failed,
         fatal = first_fatal(committer_ends) => Err(Error::Ledger(Box::new(fatal))),
     }
 }
@@ -143,7 +149,7 @@ impl Peer {
             ends,
             health: health.clone(),
         };
-        let folder = settings.channels_folder();
+        let folder = settings.node.channels_folder();
         let channels = tokio::task::spawn_blocking(move || {
             Channels::open(folder, Options::default(), Box::new(move |channel| pipeline.start(channel)))
         });
@@ -266,11 +272,11 @@ fn caller(settings: &PeerSettings, identity: Arc<SigningIdentity>, dialer: Diale
 async fn serve_operations(
     settings: &PeerSettings,
     metrics: Metrics,
+    version: Version,
     health: HealthChecks,
     stop: CancellationToken,
 ) -> Result<(), Error> {
     if let Some(address) = settings.node.operations_listen {
-        let version = Version { commit: "unknown".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
         let operations = Operations { metrics, version, health, log_spec: logging::init() };
         let listener = operations::bind(address).await?;
         operations::serve(listener, operations, operations::Limits::default(), stop.clone()).await;

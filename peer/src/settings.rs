@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ripstop_node::settings::{NodeSettings, duration};
+use ripstop_node::settings::{NodeSettings, Paths, duration};
 use serde::Deserialize;
 
 /// The whole configuration file of a peer.
@@ -61,12 +61,13 @@ impl Default for PeerTable {
     }
 }
 
-impl PeerSettings {
-    /// The folder that holds one folder per channel.
-    pub fn channels_folder(&self) -> PathBuf {
-        self.node.data_folder.join("channels")
+impl Paths for PeerSettings {
+    fn paths(&mut self) -> Vec<&mut PathBuf> {
+        self.node.paths()
     }
+}
 
+impl PeerSettings {
     /// The folder of installed chaincode packages.
     pub fn packages_folder(&self) -> PathBuf {
         self.node.data_folder.join("packages")
@@ -100,7 +101,7 @@ mod tests {
     fn a_peer_needs_no_table_of_its_own() {
         let settings = parse("").unwrap();
         assert_eq!(settings.peer, PeerTable::default());
-        assert_eq!(settings.channels_folder(), Path::new("data/channels"));
+        assert_eq!(settings.node.channels_folder(), Path::new("data/channels"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, Deserializer};
 
+use super::Paths;
 use super::overrides::Overrides;
 
 /// Why the settings cannot be used. Every message names the file or the variable, the
@@ -54,7 +55,7 @@ fn at(line: Option<usize>, key: Option<&str>) -> String {
 }
 
 /// Reads `path` and applies the process's environment variables that begin with
-/// `env_prefix` and `_`.
+/// `env_prefix` and `_`. Relative paths are relative to the file's folder.
 ///
 /// A variable names table and key in upper case, joined by `_`: with the prefix
 /// `RIPSTOP_PEER`, `RIPSTOP_PEER_NODE_LISTEN` is the key `listen` of `[node]` and
@@ -65,13 +66,16 @@ fn at(line: Option<usize>, key: Option<&str>) -> String {
 ///
 /// # Errors
 /// Names the file and line, or the variable.
-pub fn load<T: DeserializeOwned>(path: &Path, env_prefix: &str) -> Result<T, SettingsError> {
+pub fn load<T: DeserializeOwned + Paths>(path: &Path, env_prefix: &str) -> Result<T, SettingsError> {
     let text =
         std::fs::read_to_string(path).map_err(|cause| SettingsError::Unreadable { path: path.to_owned(), cause })?;
-    parse(path, &text, env_prefix, std::env::vars())
+    let mut settings: T = parse(path, &text, env_prefix, std::env::vars())?;
+    settings.resolve_paths(path.parent().unwrap_or(Path::new("")));
+    Ok(settings)
 }
 
-/// [`load`] with the text and the environment as arguments; `path` is for messages.
+/// [`load`] with the text and the environment as arguments, and paths as they are written;
+/// `path` is for messages.
 ///
 /// # Errors
 /// As [`load`].
@@ -147,7 +151,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::settings::NodeSettings;
+    use crate::settings::{NodeSettings, Paths};
 
     #[derive(Debug, Deserialize, PartialEq)]
     #[serde(rename_all = "kebab-case", deny_unknown_fields)]

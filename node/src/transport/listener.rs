@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::service::Routes;
 
+use super::calls::CallsLayer;
 use super::connection::Connection;
 use super::intake::{Budget, IntakeLayer};
 use super::tls::ServerTls;
@@ -127,7 +128,7 @@ impl Listener {
         let _accepting = AbortOnDropHandle::new(tokio::spawn(acceptor.run(self.socket, shutdown.clone())));
         let _cut_at_the_end = cut.clone().drop_guard();
         let budget = Arc::new(Budget::new(self.limits.request_bytes_max));
-        let serving = http2().layer(IntakeLayer::new(budget)).serve_with_incoming_shutdown(
+        let serving = http2().layer(CallsLayer::new()).layer(IntakeLayer::new(budget)).serve_with_incoming_shutdown(
             routes.prepare(),
             ReceiverStream::new(incoming),
             shutdown.clone().cancelled_owned(),

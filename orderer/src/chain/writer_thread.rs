@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::Instant;
 
-use metrics::{Label, gauge};
+use metrics::{Label, gauge, histogram};
 use ripstop_ledger::{BlockRecord, BlockStore};
 use ripstop_msp::SigningIdentity;
 use ripstop_proto::common::Block;
@@ -89,7 +90,10 @@ impl WriterThread {
     }
 
     fn store(&self, records: Vec<BlockRecord>) -> Result<(), FailureCause> {
+        let started = Instant::now();
         self.store.append_all(&records)?;
+        let elapsed = started.elapsed().as_secs_f64();
+        histogram!("ledger_blockstorage_commit_time", self.labels.clone()).record(elapsed);
         let blocks: Vec<Block> = records.into_iter().filter_map(|record| record.block).collect();
         if let Some(header) = blocks.last().and_then(|block| block.header.as_ref()) {
             gauge!("consensus_etcdraft_committed_block_number", self.labels.clone()).set(header.number as f64);

@@ -10,6 +10,8 @@ mod material;
 mod orderer;
 mod participation;
 
+mod metrics;
+
 mod cluster;
 mod cluster_calls;
 mod cluster_world;

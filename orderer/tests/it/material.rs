@@ -10,6 +10,7 @@ use ripstop_channel::genesis::{self, Profile};
 use ripstop_channel::{BatchSize, Consenter};
 use ripstop_msp::material::{self, MemberFolder, Node, Organization, OrganizationFolders, OrganizationKind};
 use ripstop_msp::{KeyKind, Msp, Role, SigningIdentity};
+use ripstop_node::operations::Version;
 use ripstop_node::transport::{ClientIdentity, Dialer};
 use ripstop_orderer::{Orderer, OrdererSettings};
 use ripstop_proto::common::{
@@ -182,6 +183,10 @@ pub(crate) fn advertised(index: usize) -> String {
     format!("{}:7050", name(index))
 }
 
+pub(crate) fn version() -> Version {
+    Version { commit: "0123abc".to_owned(), version: "0.0.0".to_owned() }
+}
+
 /// An orderer that runs in this process.
 pub(crate) struct Running {
     pub(crate) name: String,
@@ -204,7 +209,7 @@ impl Running {
 
     pub(crate) async fn with_settings(settings: OrdererSettings) -> Self {
         let name = settings.node.name.clone();
-        let orderer = Orderer::start(settings).await.unwrap();
+        let orderer = Orderer::start(settings, version()).await.unwrap();
         let (address, shutdown) = (orderer.address(), CancellationToken::new());
         let (admin_address, operations_address) =
             (orderer.admin_address().unwrap(), orderer.operations_address().unwrap());

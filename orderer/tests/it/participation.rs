@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::material::{CHANNEL, Material, ORDERER, Running};
+use crate::material::{CHANNEL, Material, ORDERER, Running, version};
 
 /// A field of a form, and its file.
 type Part<'a> = (&'a str, &'a [u8]);
@@ -234,7 +234,7 @@ async fn a_channel_whose_raft_log_is_lost_is_not_opened() {
     join(&running, &material, &material.genesis(CHANNEL)).await;
     running.stop().await;
     std::fs::remove_dir_all(material.data_folder().join("channels").join(CHANNEL).join("raft")).unwrap();
-    let error = ripstop_orderer::Orderer::start(material.settings("")).await.err().unwrap().to_string();
+    let error = ripstop_orderer::Orderer::start(material.settings(""), version()).await.err().unwrap().to_string();
     assert!(error.contains("has blocks but no Raft log"), "{error}");
 }
 
@@ -246,7 +246,7 @@ async fn a_channel_whose_blocks_are_lost_is_not_taken_for_an_unfinished_join() {
     running.stop().await;
     let folder = material.data_folder().join("channels").join(CHANNEL);
     std::fs::remove_dir_all(folder.join("blocks")).unwrap();
-    let error = ripstop_orderer::Orderer::start(material.settings("")).await.err().unwrap().to_string();
+    let error = ripstop_orderer::Orderer::start(material.settings(""), version()).await.err().unwrap().to_string();
     assert!(error.contains("has a Raft log that was in use, but no blocks"), "{error}");
     assert!(folder.join("raft").exists());
 }

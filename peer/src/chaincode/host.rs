@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use metrics::{Label, counter, histogram};
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
 use ripstop_ledger::Simulator;
@@ -186,10 +187,12 @@ impl Host {
             cause,
         })?;
         let requests = Requests::new(simulator, call.chaincode);
-        let end = stream
-            .run(start(&call), requests, self.settings.execute_timeout)
-            .await
-            .map_err(|cause| ExecuteError::Conversation { tx_id: call.tx_id.to_owned(), cause })?;
+        let end = stream.run(start(&call), requests, self.settings.execute_timeout).await.map_err(|cause| {
+            if cause == TransactionError::Timeout {
+                counter!("chaincode_execute_timeouts", "chaincode" => call.package_id.to_owned()).increment(1);
+            }
+            ExecuteError::Conversation { tx_id: call.tx_id.to_owned(), cause }
+        })?;
         outcome(&call, end)
     }
 
@@ -224,7 +227,12 @@ impl Host {
     fn launch(&self, package_id: &str) -> Launch {
         let (installed, settings) = (self.installed.clone(), self.settings.clone());
         let package_id = package_id.to_owned();
-        let task = tokio::spawn(async move { launch(&installed, &settings, &package_id).await });
+        let task = tokio::spawn(async move {
+            let started = Instant::now();
+            let launched = launch(&installed, &settings, &package_id).await;
+            count_launch(package_id, launched.as_ref().err(), started.elapsed());
+            launched
+        });
         async move { task.await.unwrap_or(Err(LaunchError::Stopped)) }.boxed().shared()
     }
 }
@@ -245,6 +253,20 @@ async fn launch(
     let stream = ChaincodeStream::open(channel, package_id, settings.registration_timeout).await?;
     tracing::info!(package_id, address = server.address(), "chaincode registered");
     Ok(Arc::new(stream))
+}
+
+fn count_launch(package_id: String, error: Option<&LaunchError>, elapsed: Duration) {
+    let labels = [Label::new("chaincode", package_id)];
+    match error {
+        None => {}
+        Some(LaunchError::Registration(RegistrationError::Silent(_))) => {
+            counter!("chaincode_launch_timeouts", labels.iter()).increment(1);
+        }
+        Some(_) => counter!("chaincode_launch_failures", labels.iter()).increment(1),
+    }
+    let [chaincode] = labels;
+    let success = Label::new("success", error.is_none().to_string());
+    histogram!("chaincode_launch_duration", vec![chaincode, success]).record(elapsed.as_secs_f64());
 }
 
 fn start(call: &Call<'_>) -> ChaincodeMessage {

@@ -8,6 +8,7 @@
 
 pub mod host;
 
+mod meter;
 pub mod stream;
 
 pub(crate) mod ranges;

@@ -14,7 +14,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -29,6 +29,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 use tonic::transport::Channel;
 
+use super::meter::Meters;
 use super::requests::{Requests, is_request, reply};
 
 /// `ChaincodeAdditionalParams`: batches of writes and of reads, up to 1000 each.
@@ -89,6 +90,7 @@ pub struct ChaincodeStream {
     outgoing: mpsc::Sender<ChaincodeMessage>,
     /// By channel and transaction id; none once the stream has ended.
     transactions: Arc<Mutex<Option<HashMap<TransactionId, Mailbox>>>>,
+    meters: Meters,
     reader: AbortHandle,
 }
 
@@ -136,7 +138,7 @@ impl ChaincodeStream {
         let transactions = Arc::new(Mutex::new(Some(HashMap::new())));
         let reader = Reader { outgoing: outgoing.clone(), transactions: transactions.clone() };
         let reader = tokio::spawn(reader.run(incoming, package_id.to_owned())).abort_handle();
-        Ok(Self { outgoing, transactions, reader })
+        Ok(Self { outgoing, transactions, meters: Meters::new(package_id), reader })
     }
 
     /// Whether the stream has ended.
@@ -155,15 +157,20 @@ impl ChaincodeStream {
         mut requests: Requests<'_>,
         timeout: Duration,
     ) -> Result<ChaincodeMessage, TransactionError> {
+        let meters = self.meters.of(&start.channel_id);
         let conversation = async {
             let mut turn = self.enter(&start)?;
             self.send(start).await?;
             loop {
                 let message = turn.messages.recv().await.ok_or(TransactionError::Terminated)?;
-                if !is_request(message.r#type()) {
+                let kind = message.r#type();
+                if !is_request(kind) {
                     return Ok(message);
                 }
+                let started = Instant::now();
+                meters.received(kind);
                 let answer = requests.answer(message);
+                meters.completed(kind, answer.r#type() == Type::Response, started.elapsed());
                 turn.busy.store(false, Ordering::Release);
                 self.send(answer).await?;
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
+use metrics::Label;
 use ripstop_channel::ChannelConfig;
 use ripstop_msp::{Identity, IdentityError, SignedBytes};
 use ripstop_proto::common::HeaderType;
@@ -17,6 +18,7 @@ use ripstop_proto::tx_id;
 use super::{Endorser, is_system_chaincode};
 use crate::access;
 use crate::channel::Channel;
+use crate::lifecycle::definition;
 
 /// The resource that a call of a chaincode needs.
 const PROPOSE: &str = "peer/Propose";
@@ -180,7 +182,7 @@ fn check_on_channel(
     let (tx_id, chaincode) = (&proposal.channel_header.tx_id, &proposal.chaincode_name);
     let known = channel.ledger().transaction(tx_id).map_err(|cause| Rejection::Answer(cause.to_string()))?;
     if known.is_some() {
-        metrics::counter!("endorser_duplicate_transaction_failures").increment(1);
+        metrics::counter!("endorser_duplicate_transaction_failures", labels(channel, chaincode)).increment(1);
         let creator = hex::encode(&proposal.signature_header.creator);
         return Err(Rejection::Proposal(format!("duplicate transaction found [{tx_id}]. Creator [{creator}]")));
     }
@@ -190,11 +192,18 @@ fn check_on_channel(
     // The creator's signature was verified above; only the policy is left.
     let policy = config.acl(PROPOSE);
     config.check_identities(&policy, &[creator]).map_err(|cause| {
-        metrics::counter!("endorser_proposal_acl_failures").increment(1);
+        metrics::counter!("endorser_proposal_acl_failures", labels(channel, chaincode)).increment(1);
         Rejection::Proposal(format!(
             "failed evaluating policy on signed data during check policy [{policy}]: [{cause}]"
         ))
     })
+}
+
+/// Clients can invent names; only those that are defined become labels.
+fn labels(channel: &Channel, chaincode: &str) -> Vec<Label> {
+    let is_defined = || definition::committed(&channel.ledger().state(), chaincode).is_ok_and(|found| found.is_some());
+    let chaincode = if is_system_chaincode(chaincode) || is_defined() { chaincode } else { "unknown" };
+    vec![Label::new("channel", channel.id().to_owned()), Label::new("chaincode", chaincode.to_owned())]
 }
 
 #[cfg(test)]

@@ -58,6 +58,9 @@ pub(super) fn build(
     let status = executed.response.status;
     let response = Some(executed.response.clone());
     if status < FAILED && (admitted.channel.is_none() || status >= REFUSED) {
+        if admitted.channel.is_some() {
+            count_not_endorsed(admitted, "true");
+        }
         return Ok(ProposalResponse { response, ..ProposalResponse::default() });
     }
     let interest = executed.interest.take();
@@ -66,10 +69,21 @@ pub(super) fn build(
         return Ok(ProposalResponse { response, payload, interest, ..ProposalResponse::default() });
     }
     let endorsement = Some(sign(&payload, identity).map_err(|cause| {
-        metrics::counter!("endorser_endorsement_failures", "channel" => admitted.channel_id().to_owned()).increment(1);
+        count_not_endorsed(admitted, "false");
         format!("endorsing with plugin failed: {cause}")
     })?);
     Ok(ProposalResponse { version: 1, response, payload, endorsement, interest, ..ProposalResponse::default() })
+}
+
+/// `chaincode_error`: whether the contract said no, and not this peer.
+fn count_not_endorsed(admitted: &Admitted, chaincode_error: &'static str) {
+    metrics::counter!(
+        "endorser_endorsement_failures",
+        "channel" => admitted.channel_id().to_owned(),
+        "chaincode" => admitted.chaincode().to_owned(),
+        "chaincodeerror" => chaincode_error
+    )
+    .increment(1);
 }
 
 /// `ProposalResponsePayload`: ties the proposal's hash to what its chaincode did.

@@ -22,5 +22,6 @@ mod explanations;
 mod fabric_chain;
 mod gateway;
 mod lifecycle;
+mod metrics;
 mod run;
 mod validator;

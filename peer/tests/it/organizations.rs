@@ -60,6 +60,11 @@ impl Organizations {
         Self::make(KeyKind::P256, change)
     }
 
+    /// With a channel of another name than [`CHANNEL`].
+    pub(crate) fn named(channel_id: &str) -> Self {
+        Self::with_channel(|profile| channel_id.clone_into(&mut profile.channel_id))
+    }
+
     fn make(node_keys: KeyKind, change: impl FnOnce(&mut Profile)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let written = |domain: &str, kind, node: &str, role| {

@@ -1,13 +1,14 @@
 //! A whole peer: started from settings, asked over TLS, stopped, started again.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use prost::Message;
 use ripstop_msp::SigningIdentity;
+use ripstop_node::operations::Version;
 use ripstop_node::settings::{NodeSettings, TlsSettings};
 use ripstop_node::transport::Dialer;
 use ripstop_peer::PeerSettings;
@@ -24,6 +25,10 @@ use tokio_util::sync::CancellationToken;
 use crate::organizations::{CHANNEL, Organizations};
 
 const NAME: &str = "peer0.org1.example.com";
+
+fn version() -> Version {
+    Version { commit: "0123abc".to_owned(), version: "0.0.0".to_owned() }
+}
 
 /// Settings on a port that was free a moment ago.
 fn settings(organizations: &Organizations, data: &Path) -> PeerSettings {
@@ -43,7 +48,7 @@ fn settings(organizations: &Organizations, data: &Path) -> PeerSettings {
                 client_roots: Vec::new(),
                 client_auth_required: false,
             },
-            operations_listen: None,
+            operations_listen: Some(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()),
             dial: BTreeMap::new(),
         },
         peer: Default::default(),
@@ -51,19 +56,22 @@ fn settings(organizations: &Organizations, data: &Path) -> PeerSettings {
 }
 
 /// A peer that serves.
-struct Peer {
+pub(crate) struct Peer {
+    /// Where operations HTTP is.
+    pub(crate) operations: SocketAddr,
     client: EndorserClient<tonic::transport::Channel>,
     shutdown: CancellationToken,
     running: JoinHandle<Result<(), ripstop_peer::Error>>,
 }
 
 impl Peer {
-    async fn start(organizations: &Organizations, data: &Path) -> Self {
+    pub(crate) async fn start(organizations: &Organizations, data: &Path) -> Self {
         let settings = settings(organizations, data);
+        let operations = settings.node.operations_listen.unwrap();
         let advertised = settings.node.advertise.clone();
         let dialer = Dialer::new([(advertised.clone(), settings.node.listen.to_string())].into());
         let shutdown = CancellationToken::new();
-        let running = tokio::spawn(ripstop_peer::run(settings, shutdown.clone()));
+        let running = tokio::spawn(ripstop_peer::run(settings, version(), shutdown.clone()));
         let roots = [std::fs::read(organizations.org1.peer_folder.tls_root()).unwrap()];
         let connection = loop {
             assert!(!running.is_finished(), "{:?}", running.await);
@@ -72,7 +80,7 @@ impl Peer {
             }
             tokio::task::yield_now().await;
         };
-        Self { client: EndorserClient::new(connection), shutdown, running }
+        Self { operations, client: EndorserClient::new(connection), shutdown, running }
     }
 
     async fn cscc(&mut self, who: &SigningIdentity, args: &[Bytes]) -> Response {
@@ -80,14 +88,19 @@ impl Peer {
         answer.into_inner().response.unwrap()
     }
 
-    async fn channels(&mut self, who: &SigningIdentity) -> Vec<String> {
+    pub(crate) async fn channels(&mut self, who: &SigningIdentity) -> Vec<String> {
         let answer = self.cscc(who, &["GetChannels".into()]).await;
         assert_eq!(answer.status, 200, "{}", answer.message);
         let channels = ChannelQueryResponse::decode(answer.payload).unwrap().channels;
         channels.into_iter().map(|channel| channel.channel_id).collect()
     }
 
-    async fn stop(self) {
+    pub(crate) async fn join(&mut self, organizations: &Organizations) {
+        let join = ["JoinChain".into(), organizations.genesis.encode_to_vec().into()];
+        assert_eq!(self.cscc(&organizations.org1.admin, &join).await.status, 200);
+    }
+
+    pub(crate) async fn stop(self) {
         drop(self.client);
         self.shutdown.cancel();
         self.running.await.unwrap().unwrap();
@@ -133,7 +146,7 @@ async fn a_peer_joins_a_channel_and_has_it_again_after_a_restart() {
     assert!(peer.channels(&org1.client).await.is_empty());
     let join = ["JoinChain".into(), organizations.genesis.encode_to_vec().into()];
     assert_eq!(peer.cscc(&org1.client, &join).await.status, 500, "only admins join");
-    assert_eq!(peer.cscc(&org1.admin, &join).await.status, 200);
+    peer.join(&organizations).await;
     assert_eq!(peer.channels(&org1.client).await, [CHANNEL]);
     assert!(peer.client.process_proposal(channelless("cscc", &org2.admin, &join)).await.is_err(), "not our admin");
     peer.stop().await;
@@ -149,7 +162,7 @@ async fn a_peer_whose_address_is_taken_says_so() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut settings = settings(&organizations, data.path());
     settings.node.listen = taken.local_addr().unwrap();
-    let running = ripstop_peer::run(settings, CancellationToken::new());
+    let running = ripstop_peer::run(settings, version(), CancellationToken::new());
     let error = tokio::time::timeout(Duration::from_secs(20), running).await.unwrap().unwrap_err();
     assert!(error.to_string().contains(&taken.local_addr().unwrap().to_string()), "{error}");
 }
