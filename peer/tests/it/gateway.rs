@@ -1,5 +1,5 @@
-//! The gateway of one peer among several endorsers of the other organization, and several
-//! orderers: all in this process, reached over real connections.
+//! The gateway of one peer among several endorsers of the other organization: all in this
+//! process, reached over real connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -7,50 +7,61 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt};
 use parking_lot::Mutex;
 use prost::Message;
 use ripstop_channel::genesis::Profile;
 use ripstop_node::transport::Dialer;
 use ripstop_peer::endorser::Endorser;
 use ripstop_peer::gateway::{Gateway, LocalPeer, Timeouts};
-use ripstop_proto::common::{Envelope, Status as OrderingStatus};
+use ripstop_proto::common::Envelope;
 use ripstop_proto::gateway::gateway_server::Gateway as _;
-use ripstop_proto::gateway::{EndorseRequest, ErrorDetail, EvaluateRequest, SubmitRequest};
+use ripstop_proto::gateway::{EndorseRequest, ErrorDetail, EvaluateRequest};
 use ripstop_proto::google::rpc;
 use ripstop_proto::protos::endorser_server::{Endorser as EndorserService, EndorserServer};
 use ripstop_proto::protos::{ProposalResponse, SignedProposal};
-use ripstop_proto::ripstop::v1::ordering_server::{Ordering, OrderingServer};
-use ripstop_proto::ripstop::v1::{SubmitOutcome, SubmitRequest as Items, SubmitResponse as Outcomes};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status};
 
 use crate::contract_server::ContractServer;
-use crate::organizations::{CHANNEL, ORDERER, Organizations};
+use crate::organizations::Organizations;
 use crate::peers::{Call, TestNetwork};
 use crate::serving::Serving;
 
 const LOCAL: &str = "peer0.org1.example.com:7051";
-const PORTS: [u16; 3] = [9051, 10051, 11051];
-const OTHER_ORDERER: &str = "orderer.example.com:8050";
+pub(crate) const PORTS: [u16; 3] = [9051, 10051, 11051];
 
-fn advertised(port: u16) -> String {
+pub(crate) fn advertised(port: u16) -> String {
     format!("peer0.org2.example.com:{port}")
 }
+
+/// What is done before all peers of Org2 together are asked so many more times.
+pub(crate) type Later = Arc<Mutex<Option<(usize, Box<dyn FnOnce() + Send>)>>>;
 
 /// The endorser of Org2, counting who asks; it may fail on demand.
 struct Counting {
     endorser: Arc<Endorser>,
     calls: Arc<AtomicUsize>,
     failing: Arc<AtomicBool>,
+    later: Later,
+}
+
+impl Counting {
+    fn act_if_due(&self) {
+        let mut later = self.later.lock();
+        match later.take() {
+            Some((0, act)) => act(),
+            Some((calls, act)) => *later = Some((calls - 1, act)),
+            None => {}
+        }
+    }
 }
 
 #[tonic::async_trait]
 impl EndorserService for Counting {
     async fn process_proposal(&self, request: Request<SignedProposal>) -> Result<Response<ProposalResponse>, Status> {
         self.calls.fetch_add(1, SeqCst);
+        self.act_if_due();
         match self.failing.load(SeqCst) {
             true => Err(Status::unknown("out of order")),
             false => self.endorser.process_proposal(request).await,
@@ -59,22 +70,24 @@ impl EndorserService for Counting {
 }
 
 /// One of several peers of Org2.
-struct Remote {
+pub(crate) struct Remote {
     endorser: Arc<Endorser>,
     address: SocketAddr,
     serving: Option<Serving>,
     calls: Arc<AtomicUsize>,
     failing: Arc<AtomicBool>,
+    later: Later,
 }
 
 impl Remote {
-    async fn start(network: &TestNetwork) -> Self {
+    async fn start(network: &TestNetwork, later: &Later) -> Self {
         let mut remote = Self {
             endorser: Arc::clone(&network.peers[1].endorser),
             address: "127.0.0.1:0".parse().unwrap(),
             serving: None,
             calls: Arc::default(),
             failing: Arc::default(),
+            later: Arc::clone(later),
         };
         remote.listen(network).await;
         remote
@@ -86,6 +99,7 @@ impl Remote {
             endorser: Arc::clone(&self.endorser),
             calls: Arc::clone(&self.calls),
             failing: Arc::clone(&self.failing),
+            later: Arc::clone(&self.later),
         };
         let folder = &network.organizations.org2.peer_folder;
         let routes = Routes::new(EndorserServer::new(service));
@@ -105,15 +119,16 @@ impl Remote {
 }
 
 /// The gateway of Org1's peer; Org2 has three peers, and every organization has to endorse.
-struct TestGateway {
-    network: TestNetwork,
+pub(crate) struct TestGateway {
+    pub(crate) network: TestNetwork,
     remotes: Vec<Remote>,
     gateway: Gateway,
+    pub(crate) later: Later,
     _contract: ContractServer,
 }
 
 impl TestGateway {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let organizations = Organizations::with_channel(|profile: &mut Profile| {
             let host = |name: &str, port: u16| (name.to_owned(), port);
             profile.organizations[0].anchor_peers = vec![host("peer0.org1.example.com", 7051)];
@@ -121,35 +136,39 @@ impl TestGateway {
                 PORTS.iter().map(|port| host("peer0.org2.example.com", *port)).collect();
         });
         let (network, contract) = TestNetwork::of(organizations, Default::default()).with_contract().await;
-        let mut remotes = Vec::new();
+        let (mut remotes, later) = (Vec::new(), Later::default());
         for _ in PORTS {
-            remotes.push(Remote::start(&network).await);
+            remotes.push(Remote::start(&network, &later).await);
         }
         let dial = PORTS.iter().zip(&remotes).map(|(port, remote)| (advertised(*port), remote.address.to_string()));
         let gateway = gateway(&network, dial.collect());
-        Self { network, remotes, gateway, _contract: contract }
+        Self { network, remotes, gateway, later, _contract: contract }
     }
 
     async fn endorse(&self) -> Result<Envelope, Status> {
-        let signed = Call::new("basic", &["put", "key", "value"]).signed(self.network.client());
+        self.endorse_call(&Call::new("basic", &["put", "key", "value"])).await
+    }
+
+    pub(crate) async fn endorse_call(&self, call: &Call) -> Result<Envelope, Status> {
+        let signed = call.signed(self.network.client());
         let request = EndorseRequest { proposed_transaction: Some(signed), ..EndorseRequest::default() };
         let prepared = self.gateway.endorse(Request::new(request)).await?.into_inner().prepared_transaction;
         Ok(prepared.unwrap())
     }
 
-    fn calls(&self) -> Vec<usize> {
+    pub(crate) fn calls(&self) -> Vec<usize> {
         self.remotes.iter().map(Remote::calls).collect()
     }
 }
 
-fn gateway(network: &TestNetwork, dial: BTreeMap<String, String>) -> Gateway {
+pub(crate) fn gateway(network: &TestNetwork, dial: BTreeMap<String, String>) -> Gateway {
     let local = LocalPeer { address: LOCAL.to_owned(), msp_id: "Org1MSP".to_owned() };
     let timeouts = Timeouts { endorsement: Duration::from_secs(20), broadcast: Duration::from_secs(20) };
     let peer = &network.peers[0];
     Gateway::new(local, Arc::clone(&peer.channels), Arc::clone(&peer.endorser), Dialer::new(dial), timeouts)
 }
 
-fn details(status: &Status) -> Vec<ErrorDetail> {
+pub(crate) fn details(status: &Status) -> Vec<ErrorDetail> {
     let rich = rpc::Status::decode(status.details()).unwrap();
     rich.details.iter().map(|detail| ErrorDetail::decode(detail.value.as_slice()).unwrap()).collect()
 }
@@ -298,150 +317,4 @@ async fn a_peer_that_hangs_with_its_connections_open_is_gone_round() {
     }
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     assert_eq!(test.calls()[0], 0);
-}
-
-/// What an orderer does with the next envelope.
-#[derive(Clone, Copy, PartialEq)]
-enum Next {
-    Order,
-    /// Takes it and breaks the stream without an answer.
-    Break,
-    Unable,
-    Refuse,
-}
-
-/// An orderer that follows its list and then orders all; it notes what it got.
-#[derive(Clone, Default)]
-struct TestOrderer {
-    nexts: Arc<Mutex<Vec<Next>>>,
-    got: Arc<Mutex<Vec<Bytes>>>,
-}
-
-#[tonic::async_trait]
-impl Ordering for TestOrderer {
-    type SubmitStream = BoxStream<'static, Result<Outcomes, Status>>;
-
-    async fn submit(&self, request: Request<Streaming<Items>>) -> Result<Response<Self::SubmitStream>, Status> {
-        let orderer = self.clone();
-        let answers = request.into_inner().map(move |items| {
-            let outcomes = items?.items.into_iter().map(|item| {
-                assert_eq!(item.channel_id, CHANNEL);
-                orderer.got.lock().push(item.envelope);
-                let mut nexts = orderer.nexts.lock();
-                let next = if nexts.is_empty() { Next::Order } else { nexts.remove(0) };
-                let (status, info) = match next {
-                    Next::Break => return Err(Status::aborted("the orderer went away")),
-                    Next::Order => (OrderingStatus::Success, ""),
-                    Next::Unable => (OrderingStatus::ServiceUnavailable, "no leader"),
-                    Next::Refuse => (OrderingStatus::BadRequest, "not so"),
-                };
-                Ok(SubmitOutcome { correlation_id: item.correlation_id, status: status.into(), info: info.into() })
-            });
-            Ok(Outcomes { outcomes: outcomes.collect::<Result<_, _>>()? })
-        });
-        Ok(Response::new(answers.boxed()))
-    }
-}
-
-/// A gateway and the two orderers of the channel.
-struct TestSubmit {
-    gateway: Gateway,
-    orderers: [TestOrderer; 2],
-    serving: Vec<Serving>,
-    envelope: Envelope,
-    _network: TestNetwork,
-}
-
-impl TestSubmit {
-    async fn start() -> Self {
-        let organizations = Organizations::with_channel(|profile| {
-            profile.orderer_organizations[0].endpoints = vec![ORDERER.to_owned(), OTHER_ORDERER.to_owned()];
-        });
-        let network = TestNetwork::of(organizations, Default::default());
-        let orderers = [TestOrderer::default(), TestOrderer::default()];
-        let mut serving = Vec::new();
-        let mut dial = BTreeMap::new();
-        let names = [(ORDERER, 0), (OTHER_ORDERER, 1)];
-        for (advertised, index) in names {
-            let folder = &network.organizations.orderer.folder;
-            let routes = Routes::new(OrderingServer::new(orderers[index].clone()));
-            let served = Serving::start(folder, "127.0.0.1:0", routes).await;
-            dial.insert(advertised.to_owned(), served.address.to_string());
-            serving.push(served);
-        }
-        let gateway = gateway(&network, dial);
-        let envelope = Envelope { payload: "transaction".into(), signature: "signature".into() };
-        Self { gateway, orderers, serving, envelope, _network: network }
-    }
-
-    async fn submit(&self) -> Result<(), Status> {
-        let prepared_transaction = Some(self.envelope.clone());
-        let request =
-            SubmitRequest { channel_id: CHANNEL.to_owned(), prepared_transaction, ..SubmitRequest::default() };
-        self.gateway.submit(Request::new(request)).await.map(|_| ())
-    }
-
-    /// How often each got the envelope.
-    fn got(&self) -> [usize; 2] {
-        self.orderers.each_ref().map(|orderer| {
-            let got = std::mem::take(&mut *orderer.got.lock());
-            assert!(got.iter().all(|envelope| *envelope == self.envelope.encode_to_vec()));
-            got.len()
-        })
-    }
-}
-
-#[tokio::test]
-async fn an_envelope_whose_orderer_went_away_goes_to_another_one() {
-    let test = TestSubmit::start().await;
-    test.orderers[0].nexts.lock().push(Next::Break);
-    test.orderers[1].nexts.lock().push(Next::Break);
-    test.submit().await.unwrap_err();
-    assert_eq!(test.got(), [1, 1], "each was asked once");
-    test.orderers[0].nexts.lock().push(Next::Break);
-    for _ in 0..4 {
-        test.submit().await.unwrap();
-    }
-    let [broken, other] = test.got();
-    assert_eq!((broken, other), (1, 4), "the broken one is left alone");
-}
-
-#[tokio::test]
-async fn while_no_leader_is_there_the_same_envelope_is_sent_again() {
-    let test = TestSubmit::start().await;
-    for orderer in &test.orderers {
-        orderer.nexts.lock().extend([Next::Unable, Next::Unable, Next::Unable]);
-    }
-    test.submit().await.unwrap();
-    let [one, two] = test.got();
-    assert_eq!(one + two, 7, "three rounds over two orderers, and then one of them could");
-}
-
-#[tokio::test]
-async fn a_refusal_is_final() {
-    let test = TestSubmit::start().await;
-    for orderer in &test.orderers {
-        orderer.nexts.lock().push(Next::Refuse);
-    }
-    let refused = test.submit().await.unwrap_err();
-    assert_eq!(refused.code(), Code::Aborted);
-    assert_eq!(refused.message(), "received unsuccessful response from orderer: status=BAD_REQUEST, info=not so");
-    let [one, two] = test.got();
-    assert_eq!(one + two, 1);
-}
-
-#[tokio::test]
-async fn without_any_orderer_the_details_name_each_by_its_advertised_address() {
-    let mut test = TestSubmit::start().await;
-    for serving in test.serving.drain(..) {
-        serving.end().await;
-    }
-    let refused = test.submit().await.unwrap_err();
-    assert_eq!(refused.code(), Code::Unavailable);
-    assert_eq!(refused.message(), "no orderers could successfully process transaction");
-    let named: Vec<_> = details(&refused).into_iter().map(|detail| (detail.address, detail.msp_id)).collect();
-    assert_eq!(
-        named,
-        [(ORDERER.to_owned(), "OrdererMSP".to_owned()), (OTHER_ORDERER.to_owned(), "OrdererMSP".to_owned())]
-    );
 }

@@ -17,19 +17,19 @@ use ripstop_proto::read_write_set::NamespaceSet;
 
 use crate::blocks::{self, Definition, define, signature_policy};
 use crate::organizations::{Organizations, TestLedger};
-use crate::transactions::{Change, Draft, hashed_writes, writes};
+use crate::transactions::{Change, Draft, writes};
 
-const BOTH: &str = "AND('Org1MSP.peer','Org2MSP.peer')";
-const EITHER: &str = "OR('Org1MSP.peer','Org2MSP.peer')";
+pub(crate) const BOTH: &str = "AND('Org1MSP.peer','Org2MSP.peer')";
+pub(crate) const EITHER: &str = "OR('Org1MSP.peer','Org2MSP.peer')";
 
-struct Setting {
-    organizations: Organizations,
-    ledger: TestLedger,
+pub(crate) struct Setting {
+    pub(crate) organizations: Organizations,
+    pub(crate) ledger: TestLedger,
 }
 
 impl Setting {
     /// `basic` needs both organizations, `open` either, `other` is like `basic`.
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with(Organizations::new())
     }
 
@@ -49,16 +49,16 @@ impl Setting {
         Self { organizations, ledger }
     }
 
-    fn draft(&self, nonce: u64) -> Draft<'_> {
+    pub(crate) fn draft(&self, nonce: u64) -> Draft<'_> {
         let Organizations { org1, org2, .. } = &self.organizations;
         Draft::new(&org1.client, &[&org1.peer, &org2.peer], nonce).sets([writes("basic", &[("k", "v")])])
     }
 
-    fn endorsed_by<'a>(&'a self, endorsers: &[&'a SigningIdentity], sets: Vec<NamespaceSet>) -> Draft<'a> {
+    pub(crate) fn endorsed_by<'a>(&'a self, endorsers: &[&'a SigningIdentity], sets: Vec<NamespaceSet>) -> Draft<'a> {
         Draft::new(&self.organizations.org1.client, endorsers, 7).sets(sets)
     }
 
-    fn findings(&self, entries: Vec<Bytes>) -> Result<Vec<Finding>, Halt> {
+    pub(crate) fn findings(&self, entries: Vec<Bytes>) -> Result<Vec<Finding>, Halt> {
         let ledger = &self.ledger.ledger;
         let block = blocks::after(&Tip::of(ledger).unwrap(), entries);
         let before =
@@ -66,11 +66,11 @@ impl Setting {
         validate(&block, &before)
     }
 
-    fn verdict(&self, entry: Bytes) -> Verdict {
+    pub(crate) fn verdict(&self, entry: Bytes) -> Verdict {
         self.findings(vec![entry]).unwrap().remove(0).verdict
     }
 
-    fn code(&self, draft: &Draft<'_>) -> Code {
+    pub(crate) fn code(&self, draft: &Draft<'_>) -> Code {
         self.verdict(draft.entry()).code
     }
 }
@@ -112,7 +112,7 @@ struct Flaw {
     put_in: fn(&mut Draft<'_>),
 }
 
-fn change<T>(changes: &mut Vec<Change<T>>, change: impl Fn(&mut T) + 'static) {
+pub(crate) fn change<T>(changes: &mut Vec<Change<T>>, change: impl Fn(&mut T) + 'static) {
     changes.push(Box::new(change));
 }
 
@@ -370,146 +370,6 @@ fn a_chaincode_without_definition_is_invalid() {
         draft.chaincode = name.to_owned();
         assert_eq!(setting.code(&draft), Code::InvalidChaincode, "{name}");
     }
-}
-
-#[test]
-fn a_write_to_a_namespace_without_definition_is_invalid_and_a_read_is_not() {
-    let setting = Setting::new();
-    let basic = || writes("basic", &[("k", "v")]);
-    let draft = setting.draft(1).sets([basic(), writes("nowhere", &[("k", "v")])]);
-    assert_eq!(setting.code(&draft), Code::InvalidChaincode);
-    let draft = setting.draft(1).sets([basic(), hashed_writes("nowhere", "c", &[([1; 32], [2; 32])])]);
-    assert_eq!(setting.code(&draft), Code::InvalidChaincode);
-    let draft = setting.draft(1).sets([basic(), writes("nowhere", &[])]);
-    assert_eq!(setting.code(&draft), Code::Valid);
-}
-
-#[test]
-fn a_policy_failure_names_rule_key_and_who_signed() {
-    let setting = Setting::new();
-    let org1 = &setting.organizations.org1;
-    let verdict = setting.verdict(setting.endorsed_by(&[&org1.peer], vec![writes("basic", &[("k", "v")])]).entry());
-    assert_eq!(verdict.code, Code::EndorsementPolicyFailure);
-    let reason = verdict.reason.unwrap();
-    assert_eq!((reason.namespace.as_str(), reason.key.as_str()), ("basic", "k"));
-    assert_eq!(reason.rule, BOTH.replace(',', ", "));
-    assert_eq!(reason.signed_by, ["Org1MSP"]);
-    assert_eq!(reason.missing, ["Org2MSP"]);
-}
-
-#[test]
-fn the_chaincodes_policy_holds_also_when_nothing_is_written() {
-    let setting = Setting::new();
-    let Organizations { org1, org2, .. } = &setting.organizations;
-    assert_eq!(setting.code(&setting.endorsed_by(&[&org1.peer], vec![])), Code::EndorsementPolicyFailure);
-    assert_eq!(setting.code(&setting.endorsed_by(&[&org1.peer, &org2.peer], vec![])), Code::Valid);
-}
-
-#[test]
-fn every_written_namespace_asks_for_its_own_policy() {
-    let setting = Setting::new();
-    let org1 = &setting.organizations.org1;
-    let mut draft = setting.endorsed_by(&[&org1.peer], vec![writes("open", &[("k", "v")])]);
-    draft.chaincode = "open".into();
-    assert_eq!(setting.code(&draft), Code::Valid);
-    draft.sets.namespaces.push(writes("other", &[("k", "v")]));
-    let reason = setting.verdict(draft.entry()).reason.unwrap();
-    assert_eq!(reason.namespace, "other");
-}
-
-#[test]
-fn an_endorser_counts_once_and_only_with_the_role_that_is_asked_for() {
-    let setting = Setting::new();
-    let Organizations { org1, org2, .. } = &setting.organizations;
-    for endorsers in [[&org1.peer, &org1.peer], [&org1.peer, &org2.client]] {
-        let draft = setting.endorsed_by(&endorsers, vec![writes("basic", &[("k", "v")])]);
-        let verdict = setting.verdict(draft.entry());
-        assert_eq!(verdict.code, Code::EndorsementPolicyFailure);
-        assert_eq!(verdict.reason.unwrap().missing, ["Org2MSP"]);
-    }
-}
-
-#[test]
-fn a_wrong_signature_before_a_good_one_of_the_same_endorser_does_no_harm() {
-    let setting = Setting::new();
-    let mut draft = setting.draft(1);
-    change(&mut draft.changes.endorsements, |endorsements| {
-        let mut wrong = endorsements[0].clone();
-        wrong.signature = endorsements[1].signature.clone();
-        endorsements.insert(0, wrong);
-    });
-    assert_eq!(setting.code(&draft), Code::Valid);
-}
-
-#[test]
-fn a_policy_that_cannot_be_read_is_satisfied_by_nobody() {
-    let setting = Setting::new();
-    let mut draft = setting.draft(1).sets([]);
-    draft.chaincode = "badpolicy".into();
-    assert_eq!(setting.code(&draft), Code::EndorsementPolicyFailure);
-}
-
-#[test]
-fn an_unknown_validation_plugin_stops_the_channel() {
-    let setting = Setting::new();
-    let strange = Definition { plugin: "mine", ..Definition::new("strange", EITHER) };
-    define(&setting.ledger.ledger, &setting.organizations, &[strange]);
-    let mut draft = setting.draft(1).sets([]);
-    draft.chaincode = "strange".into();
-    let halt = setting.findings(vec![draft.entry()]).unwrap_err();
-    assert!(matches!(halt, Halt::UnknownPlugin { .. }), "{halt}");
-}
-
-#[test]
-fn the_implicit_collection_of_an_organization_is_written_by_itself_only() {
-    let setting = Setting::new();
-    let Organizations { org1, org2, .. } = &setting.organizations;
-    let approve = |endorser, collection| {
-        let mut draft =
-            setting.endorsed_by(&[endorser], vec![hashed_writes("_lifecycle", collection, &[([1; 32], [2; 32])])]);
-        draft.chaincode = "_lifecycle".into();
-        setting.verdict(draft.entry())
-    };
-    assert_eq!(approve(&org1.peer, "_implicit_org_Org1MSP").code, Code::Valid);
-    assert_eq!(approve(&org2.peer, "_implicit_org_Org2MSP").code, Code::Valid);
-    let refused = approve(&org1.peer, "_implicit_org_Org2MSP");
-    assert_eq!(refused.code, Code::EndorsementPolicyFailure);
-    let reason = refused.reason.unwrap();
-    assert_eq!((&*reason.namespace, &*reason.collection), ("_lifecycle", "_implicit_org_Org2MSP"));
-    assert_eq!(reason.key, "01".repeat(32));
-    assert_eq!((&reason.signed_by[..], &reason.missing[..]), (&["Org1MSP".into()][..], &["Org2MSP".into()][..]));
-    assert_eq!(approve(&org1.peer, "_implicit_org_NobodyMSP").code, Code::EndorsementPolicyFailure);
-    assert_eq!(approve(&org1.peer, "secrets").code, Code::EndorsementPolicyFailure);
-}
-
-#[test]
-fn a_definition_needs_a_majority_of_the_organizations() {
-    let setting = Setting::new();
-    let Organizations { org1, org2, .. } = &setting.organizations;
-    let commit = |endorsers: &[&SigningIdentity]| {
-        let sets = vec![writes("_lifecycle", &[("namespaces/metadata/x", "v")])];
-        let mut draft = Draft::new(&org1.client, endorsers, 7).sets(sets);
-        draft.chaincode = "_lifecycle".into();
-        setting.code(&draft)
-    };
-    assert_eq!(commit(&[&org1.peer, &org2.peer]), Code::Valid);
-    assert_eq!(commit(&[&org1.peer]), Code::EndorsementPolicyFailure);
-}
-
-#[test]
-fn a_collection_has_its_own_policy_or_its_chaincodes() {
-    let setting = Setting::new();
-    let Organizations { org1, org2, .. } = &setting.organizations;
-    let write = |endorsers: &[&SigningIdentity], collection| {
-        let sets = vec![hashed_writes("collected", collection, &[([1; 32], [2; 32])])];
-        let mut draft = Draft::new(&org1.client, endorsers, 7).sets(sets);
-        draft.chaincode = "collected".into();
-        setting.code(&draft)
-    };
-    assert_eq!(write(&[&org1.peer], "loose"), Code::Valid);
-    assert_eq!(write(&[&org1.peer], "plain"), Code::EndorsementPolicyFailure);
-    assert_eq!(write(&[&org1.peer, &org2.peer], "plain"), Code::Valid);
-    assert_eq!(write(&[&org1.peer, &org2.peer], "unknown"), Code::EndorsementPolicyFailure);
 }
 
 #[test]
