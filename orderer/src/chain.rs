@@ -11,78 +11,37 @@
 //!
 //! When a thread fails, the whole node has to stop: it says so once, by [`ChainFailure`].
 
+mod consenter_thread;
+mod failure;
 mod log_thread;
 mod writer_thread;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use metrics::{Label, counter, gauge, histogram};
-use ripstop_ledger::files::FileError;
-use ripstop_ledger::{BlockStore, BlockStoreError};
+use metrics::{Label, gauge};
+use ripstop_ledger::BlockStore;
 use ripstop_msp::SigningIdentity;
 use ripstop_proto::common::Block;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc as tokio_mpsc, oneshot, watch};
 
-use crate::block_writer::{BlockWriter, BlockWriterError};
-use crate::consenter::{Consenter, ConsenterError, ConsenterMessage, Input, Output, Submission};
+use crate::block_writer::BlockWriter;
+use crate::consenter::{Consenter, ConsenterError, ConsenterMessage, Input, Submission};
 use crate::raft_log::RaftLog;
 use crate::receipt::{Item, Receipt};
 
+use consenter_thread::ConsenterThread;
+use failure::Spawner;
+pub use failure::{ChainFailure, FailureCause};
 use writer_thread::Goods;
 
-/// Events that the consenter takes before it looks at the clock again.
-const EVENTS_AT_ONCE: usize = 1024;
 /// Bytes that one permit of the intake stands for.
 const ROOM_UNIT_BYTES: usize = 1024;
 /// Bytes of other consenters' messages that wait for the consenter.
 const INBOX_BYTES_MAX: usize = 64 << 20;
-
-/// A chain ended by itself. The node must stop.
-#[derive(Debug, thiserror::Error)]
-#[error("channel {channel_id}: {cause}")]
-pub struct ChainFailure {
-    /// The channel.
-    pub channel_id: String,
-    /// Why.
-    pub cause: FailureCause,
-}
-
-/// Why a chain ended by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum FailureCause {
-    /// The Raft log could not be made durable.
-    #[error("the Raft log: {0}")]
-    Log(#[from] FileError),
-    /// A block could not be made durable.
-    #[error("the block store: {0}")]
-    Store(#[from] BlockStoreError),
-    /// A block could not be made.
-    #[error(transparent)]
-    Writer(Box<BlockWriterError>),
-    /// The log holds what cannot be there.
-    #[error(transparent)]
-    Consenter(#[from] ConsenterError),
-    /// A thread panicked.
-    #[error("the {thread} broke: {text}")]
-    Broken {
-        /// Which thread.
-        thread: &'static str,
-        /// The panic's message.
-        text: String,
-    },
-}
-
-impl ChainFailure {
-    /// Whether a disk failed, so that what is on it is known only after a new start.
-    pub fn is_disk_failure(&self) -> bool {
-        matches!(self.cause, FailureCause::Log(_) | FailureCause::Store(_))
-    }
-}
 
 /// Everything a chain is made of.
 pub(crate) struct Parts {
@@ -303,150 +262,6 @@ pub enum ChainStartError {
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("chain is stopped")]
 pub(crate) struct Stopped;
-
-/// Starts threads whose failure becomes known.
-struct Spawner {
-    channel_id: String,
-    failures: tokio_mpsc::UnboundedSender<ChainFailure>,
-}
-
-impl Spawner {
-    fn spawn(
-        &self,
-        thread: &'static str,
-        run: impl FnOnce() -> Result<(), FailureCause> + Send + 'static,
-    ) -> std::io::Result<JoinHandle<()>> {
-        let (channel_id, failures) = (self.channel_id.clone(), self.failures.clone());
-        std::thread::Builder::new().name(format!("{thread} {channel_id}")).spawn(move || {
-            let cause = match catch_unwind(AssertUnwindSafe(run)) {
-                Ok(Ok(())) => return,
-                Ok(Err(cause)) => cause,
-                Err(panic) => FailureCause::Broken { thread, text: panic_text(panic.as_ref()) },
-            };
-            // Nobody listens any more when the node is ending anyway.
-            let _ = failures.send(ChainFailure { channel_id, cause });
-        })
-    }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    text.unwrap_or("no message").to_owned()
-}
-
-/// Runs the consenter's core.
-struct ConsenterThread {
-    channel_id: String,
-    consenter: Consenter<Receipt>,
-    consenter_id: u64,
-    /// How many blocks there are.
-    height: u64,
-    tick_interval: Duration,
-    arrived: Receiver<Event>,
-    records: Sender<log_thread::Work>,
-    goods: Sender<Goods>,
-    fetching: tokio_mpsc::UnboundedSender<Fetching>,
-    leadership: watch::Sender<Leadership>,
-    healthy: watch::Sender<bool>,
-    outbox: Box<dyn Fn(Vec<ConsenterMessage>) + Send>,
-    labels: Vec<Label>,
-}
-
-impl ConsenterThread {
-    fn run(mut self) -> Result<(), FailureCause> {
-        let mut tick_at = Instant::now() + self.tick_interval;
-        loop {
-            let wake_at = self.consenter.deadline().map_or(tick_at, |deadline| deadline.min(tick_at));
-            let event = match self.arrived.recv_timeout(wake_at.saturating_duration_since(Instant::now())) {
-                Ok(event) => Some(event),
-                Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            };
-            let further = std::iter::from_fn(|| self.arrived.try_recv().ok()).take(EVENTS_AT_ONCE);
-            let events: Vec<Event> = event.into_iter().chain(further).collect();
-            for event in events {
-                match event {
-                    Event::Input(input) => self.step(input)?,
-                    Event::Message { sender, message, _room } => self.step(Input::Message { sender, message })?,
-                    Event::Stop => return Ok(()),
-                }
-            }
-            let now = Instant::now();
-            if now >= tick_at {
-                // After a pause of this process one tick stands for all that were missed:
-                // the others were not silent, nobody listened.
-                tick_at += self.tick_interval;
-                if tick_at <= now {
-                    tick_at = now + self.tick_interval;
-                }
-                self.step(Input::Tick)?;
-            } else {
-                self.step(Input::Wake)?;
-            }
-        }
-    }
-
-    fn step(&mut self, input: Input<Receipt>) -> Result<(), ConsenterError> {
-        if let Input::Envelopes(envelopes) = &input {
-            counter!("consensus_etcdraft_normal_proposals_received", self.labels.clone())
-                .increment(envelopes.len() as u64);
-        }
-        if let Input::Applied { height, .. } = &input {
-            self.height = *height;
-        }
-        for output in self.consenter.step(Instant::now(), input)? {
-            self.carry_out(output);
-        }
-        Ok(())
-    }
-
-    /// The other threads end only after this one, or by a failure that ends the node.
-    fn carry_out(&self, output: Output<Receipt>) {
-        match output {
-            Output::Send(messages) => (self.outbox)(messages),
-            Output::Persist { number, record } => {
-                let _ = self.records.send(log_thread::Work::Persist { number, record });
-            }
-            Output::Compact(position) => {
-                // From now on a follower that is further behind gets these blocks instead of entries.
-                gauge!("consensus_etcdraft_snapshot_block_number", self.labels.clone())
-                    .set(self.height.saturating_sub(1) as f64);
-                let _ = self.records.send(log_thread::Work::Compact(position));
-            }
-            Output::Apply(batch) => {
-                let _ = self.goods.send(Goods::Batch(batch));
-            }
-            Output::Refuse { receipts, refusal } => {
-                counter!("consensus_etcdraft_proposal_failures", self.labels.clone()).increment(receipts.len() as u64);
-                let reason = refusal.to_string();
-                receipts.into_iter().for_each(|receipt| receipt.refused(&reason));
-            }
-            Output::Leader { leader, is_self } => self.note_leader(Leadership { leader, is_self }),
-            // Nobody fetches any more when the node is ending.
-            Output::FetchBlocks { height } => _ = self.fetching.send(Fetching::UpTo(height)),
-            Output::CaughtUp { height } => _ = self.fetching.send(Fetching::CaughtUp(height)),
-            Output::Filled(duration) => {
-                histogram!("blockcutter_block_fill_duration", self.labels.clone()).record(duration.as_secs_f64());
-            }
-        }
-    }
-
-    fn note_leader(&self, leadership: Leadership) {
-        let Leadership { leader, is_self } = leadership;
-        tracing::info!(
-            channel_id = self.channel_id,
-            consenter = self.consenter_id,
-            leader,
-            is_self,
-            "Raft leadership changed"
-        );
-        gauge!("consensus_etcdraft_is_leader", self.labels.clone()).set(f64::from(u8::from(leadership.is_self)));
-        gauge!("consensus_etcdraft_leader_id", self.labels.clone()).set(leadership.leader.unwrap_or(0) as f64);
-        counter!("consensus_etcdraft_leader_changes", self.labels.clone()).increment(1);
-        self.healthy.send_replace(leadership.leader.is_some() || self.consenter.members().len() <= 2);
-        self.leadership.send_replace(leadership);
-    }
-}
 
 #[cfg(test)]
 mod tests;

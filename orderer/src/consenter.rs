@@ -13,10 +13,12 @@
 //!
 //! Knows nothing of signatures, blocks or channels. Who runs it: `chain.rs`.
 
+mod input;
+mod output;
+
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use bytes::Bytes;
 use prost::Message as _;
 use raft::eraftpb::{Entry, Message, MessageType};
 use ripstop_proto::ripstop::v1::Batch;
@@ -26,25 +28,14 @@ use crate::raft_log::Recovered;
 use crate::raft_message::{self, NotABatch, OwnLog};
 use crate::raft_node::{RaftNode, RaftOutput};
 pub use crate::raft_node::{RaftSettings, StartError};
-use crate::raft_record::{Position, Record, entry_bytes};
+use crate::raft_record::{Position, entry_bytes};
 use crate::raft_storage::Blocks;
 use crate::raft_wire;
+pub use input::{Input, Submission};
+pub use output::{Committed, Output, Refusal};
 
 /// A message between consenters.
 pub type ConsenterMessage = Message;
-
-/// An envelope that passed all checks, on its way into the log.
-#[derive(Debug)]
-pub struct Submission<R> {
-    /// The canonical bytes of the envelope.
-    pub envelope: Bytes,
-    /// Payload and signature together: what the block cutter counts.
-    pub size: usize,
-    /// The sequence of the channel configuration it was checked under.
-    pub config_sequence: u64,
-    /// Whatever the sender wants back with the outcome.
-    pub receipt: R,
-}
 
 /// How a consenter orders.
 #[derive(Debug, Clone)]
@@ -57,107 +48,6 @@ pub struct Settings {
     pub cutting: Cutting,
     /// Proposed and unapplied batches beyond which no more are proposed; at least 1.
     pub in_flight_max: usize,
-}
-
-/// What a consenter is told.
-#[derive(Debug)]
-pub enum Input<R> {
-    /// One tick of time has passed. Late ticks are left out, never made up for.
-    Tick,
-    /// Nothing but time: a deadline may have come.
-    Wake,
-    /// A message that the consenter `sender` sent; the transport vouches for that.
-    Message {
-        /// Who sent it.
-        sender: u64,
-        /// What was sent.
-        message: Box<Message>,
-    },
-    /// Envelopes to order.
-    Envelopes(Vec<Submission<R>>),
-    /// The records up to this number are durable.
-    Persisted(u64),
-    /// The blocks of all batches up to this index of the log are in the block store.
-    Applied {
-        /// The newest block's batch.
-        index: u64,
-        /// How many blocks there are.
-        height: u64,
-    },
-}
-
-/// What a consenter wants done.
-#[derive(Debug)]
-pub enum Output<R> {
-    /// Send each to the consenter in its `to` field. Any of them may be lost.
-    Send(Vec<Message>),
-    /// Make the record durable, in the order of the numbers, then say [`Input::Persisted`].
-    Persist {
-        /// Its number.
-        number: u64,
-        /// What to remember.
-        record: Record,
-    },
-    /// Write a block of this batch, in the order of the indexes, then say [`Input::Applied`].
-    Apply(Committed<R>),
-    /// These envelopes are not ordered, as far as is known here.
-    Refuse {
-        /// Their receipts.
-        receipts: Vec<R>,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// Another consenter leads now, or none.
-    Leader {
-        /// Its id.
-        leader: Option<u64>,
-        /// Whether it is this one.
-        is_self: bool,
-    },
-    /// Entries up to here are no longer needed on disk.
-    Compact(Position),
-    /// The log is too far behind: fetch blocks from another consenter until there are
-    /// `height`, then say [`Input::Applied`].
-    FetchBlocks {
-        /// How many there have to be.
-        height: u64,
-    },
-    /// The log has followed the first `height` blocks, and is durable.
-    CaughtUp {
-        /// How many it has followed.
-        height: u64,
-    },
-    /// A batch was cut; for the measurements.
-    Filled(std::time::Duration),
-}
-
-/// A batch that the consenters have agreed on.
-#[derive(Debug)]
-pub struct Committed<R> {
-    /// Index of its entry in the log.
-    pub index: u64,
-    /// The envelopes of the block.
-    pub batch: Batch,
-    /// The receipts of the envelopes, in their order, if this consenter proposed the batch.
-    pub receipts: Vec<R>,
-}
-
-/// Why an envelope was not ordered. Sending it again is always right: peers mark the
-/// second of two equal transactions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// No leader at the moment.
-    #[error("no Raft leader")]
-    NoLeader,
-    /// Another consenter leads.
-    #[error("this orderer is not the Raft leader, consenter {leader} is: send the envelope to that orderer")]
-    NotLeader {
-        /// Which one.
-        leader: u64,
-    },
-    /// This consenter led when it took the envelope and does not any more.
-    #[error("this orderer lost the Raft leadership before the envelope was committed: send the same envelope again")]
-    LeadershipLost,
 }
 
 /// Why a consenter cannot go on. The node must stop.

@@ -47,6 +47,7 @@ mod raft_transport;
 mod channel;
 mod channels;
 mod deliver;
+mod recent_blocks;
 
 mod participation;
 mod participation_listener;
