@@ -17,6 +17,7 @@ use ripstop_ledger::{CommitError, Ledger, LedgerError, Options};
 use sha2::{Digest, Sha256};
 
 use crate::build::{CHANNEL, Sets, checked, commit, endorsed, genesis, next_block, sets};
+use crate::environment::fast_folder;
 
 const FOLDER: &str = "RIPSTOP_TEST_FAILING_LEDGER";
 /// A file that takes the space which the process is to miss; it is removed after a while.
@@ -101,16 +102,16 @@ fn commits_as_long_as_the_disk_allows() {
 
 /// A ledger that holds a genesis block.
 fn begun() -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = fast_folder();
     drop(Ledger::create(folder.path(), CHANNEL, genesis(), options()).unwrap());
     folder
 }
 
 /// The program and arguments of the process.
-fn process() -> [String; 4] {
+fn process() -> [String; 5] {
     let program = std::env::current_exe().unwrap().display().to_string();
     let test = "failing_disk::commits_as_long_as_the_disk_allows";
-    [program, "--exact".into(), test.into(), "--ignored".into()].map(|part: String| part)
+    [program, "--exact".into(), test.into(), "--ignored".into(), "--nocapture".into()]
 }
 
 fn reported(output: &Output) -> u64 {
@@ -148,7 +149,6 @@ fn run_with(library: &Path, folder: &Path, case: &Case) -> (Output, Vec<String>)
     let [program, arguments @ ..] = process();
     let output = Command::new(program)
         .args(arguments)
-        .arg("--nocapture")
         .env(FOLDER, folder)
         .env("LD_PRELOAD", library)
         .env("FAIL_CALL", case.call)
@@ -237,7 +237,7 @@ fn a_process_whose_disk_breaks_ends_and_never_tries_the_sync_again() {
 #[test]
 fn a_process_under_a_limit_of_file_sizes_waits_and_loses_nothing() {
     let ledger = begun();
-    let script = "trap '' XFSZ; ulimit -f 500; exec \"$@\" --nocapture";
+    let script = "trap '' XFSZ; ulimit -f 500; exec \"$@\"";
     let output =
         Command::new("sh").args(["-c", script, "sh"]).args(process()).env(FOLDER, ledger.path()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
@@ -250,7 +250,7 @@ fn a_process_under_a_limit_of_file_sizes_waits_and_loses_nothing() {
 fn a_process_on_a_small_disk_goes_on_when_something_else_is_removed() {
     let ledger = begun();
     let script = "mount -t tmpfs -o size=10m none \"$1\" && head -c 9500000 /dev/zero >\"$1/ballast\" || exit 77
-        cp -r \"$2\" \"$1/ledger\"; shift 2; exec \"$@\" --nocapture";
+        cp -r \"$2\" \"$1/ledger\"; shift 2; exec \"$@\"";
     let disk = tempfile::tempdir().unwrap();
     let run = Command::new("unshare")
         .args(["--map-root-user", "--mount", "sh", "-c", script, "sh"])

@@ -9,6 +9,7 @@ mod command_line;
 mod contract;
 mod control;
 mod environment;
+mod failing_disk;
 mod faults;
 mod load;
 mod network;

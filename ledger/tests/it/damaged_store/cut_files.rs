@@ -10,14 +10,14 @@ use proptest::prelude::RngExt;
 use ripstop_ledger::Ledger;
 
 use super::{BLOCKS, Outcome, answers, copy, entries, make, options, outcome};
-use crate::environment::{number, random};
+use crate::environment::{fast_folder, number, random};
 
 const IMAGES: u64 = 60;
 const SEED: u64 = 5;
 
 #[test]
 fn index_and_state_of_any_age_with_cut_or_missing_files_are_mended_from_the_blocks() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = fast_folder();
     let whole = folder.path().join("whole");
     let age = |number: u64| folder.path().join(format!("derived at {number}"));
     make(&whole, |number| copy(&whole.join("derived"), &age(number)));
@@ -54,7 +54,7 @@ fn index_and_state_of_any_age_with_cut_or_missing_files_are_mended_from_the_bloc
 
 #[test]
 fn a_missing_folder_of_index_and_state_is_built_again_from_the_blocks() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = fast_folder();
     make(folder.path(), |_| {});
     let ledger = Ledger::open(folder.path(), options()).unwrap();
     let expected = answers(&ledger);

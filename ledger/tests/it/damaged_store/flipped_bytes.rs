@@ -12,7 +12,7 @@ use proptest::test_runner::TestRng;
 use ripstop_ledger::Ledger;
 
 use super::{Answer, Outcome, answers, copy, files_below, make, options, outcome, outcome_of};
-use crate::environment::{number, random};
+use crate::environment::{fast_folder, number, random};
 
 const FLIPS: u64 = 300;
 const SEED: u64 = 6;
@@ -22,7 +22,7 @@ type Counts = BTreeMap<(String, Outcome), u64>;
 
 #[test]
 fn a_flipped_byte_in_any_file_never_gives_a_wrong_or_absent_value() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = fast_folder();
     let whole = folder.path().join("whole");
     make(&whole, |_| {});
     let ledger = Ledger::open(&whole, options()).unwrap();

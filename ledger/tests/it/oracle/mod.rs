@@ -68,6 +68,8 @@ fn commit_chain(seed: u64, blocks: u64, counts: &mut Counts) {
             }
             assert_eq!(committed.commit_hash[..], serial.commit_hash, "{place}, {threads} threads: commit hash");
             twin.require_state_of(&serial, number, &place);
+            let same_bytes = twin.ledger.record(number).unwrap() == twins[0].ledger.record(number).unwrap();
+            assert!(same_bytes, "{place}, {threads} threads: another record");
         }
         count(&transactions, &codes, counts);
     }

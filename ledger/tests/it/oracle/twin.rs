@@ -36,7 +36,7 @@ impl Twin {
 
     #[cfg(feature = "leveldb")]
     pub(crate) fn on_disk(threads: usize) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::environment::fast_folder();
         let stores = ripstop_ledger::store::LevelDbStores { write_buffer_bytes: 64 << 10, ..Default::default() };
         let options = Options { stores: Arc::new(stores), ..Options::default() };
         Self::new(threads, folder.path().join("ledger"), options, Some(folder))
