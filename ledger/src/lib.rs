@@ -43,6 +43,6 @@ pub use explanation::EXPLAINED_BLOCKS;
 pub use history::History;
 pub use ledger::{Ledger, Options, TransactionPosition};
 pub use ripstop_proto::ripstop::v1::{BlockRecord, Explanation, PrivateWrite, ReadConflict, Refusal};
-pub use simulator::{Metadata, Page, RangeId, SimulationResult, Simulator, SimulatorError, WrittenKey};
-pub use state::{StateRange, StateView};
+pub use simulator::{Page, RangeId, SimulationResult, Simulator, SimulatorError, WrittenKey};
+pub use state::{Metadata, StateRange, StateView};
 pub use version::{Version, VersionedValue};

@@ -12,26 +12,20 @@ mod notes;
 mod private;
 mod range;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost::Message;
-use ripstop_proto::kvrwset::KvMetadataWrite;
 use ripstop_proto::rwset::{TxPvtReadWriteSet, TxReadWriteSet};
 
 use crate::block_store::BlockStore;
 use crate::history::History;
-use crate::state::StateView;
-use crate::store::StoreError;
+use crate::state::{Metadata, StateView, metadata_of};
 use crate::version::VersionedValue;
 pub use error::SimulatorError;
 use notes::{KeyNotes, Notes};
 use range::Range;
 pub use range::{Page, RangeId};
-
-/// Key-level metadata: values by name.
-pub type Metadata = BTreeMap<String, Bytes>;
 
 /// Notes what one transaction reads and writes.
 pub struct Simulator {
@@ -249,12 +243,4 @@ impl Simulator {
         self.wrote = true;
         Ok(())
     }
-}
-
-/// The metadata of an entry. Of several values with one name the last one counts.
-fn metadata_of(entry: Option<&VersionedValue>) -> Result<Metadata, StoreError> {
-    let Some(bytes) = entry.and_then(|entry| entry.metadata.clone()) else { return Ok(Metadata::new()) };
-    let message = KvMetadataWrite::decode(bytes)
-        .map_err(|error| StoreError::Damaged(format!("the metadata of a key does not decode: {error}")))?;
-    Ok(message.entries.into_iter().map(|entry| (entry.name, entry.value)).collect())
 }

@@ -12,9 +12,12 @@
 //! OPV is the order-preserving varint of `ripstop_proto::varint`. The key layout is
 //! Fabric's, so that range ends and odd names behave as there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use prost::Message;
+use ripstop_proto::kvrwset::KvMetadataWrite;
 use ripstop_proto::varint::{read_order_preserving, write_order_preserving, write_unsigned};
 
 use crate::store::{Cursor, Snapshot, StoreError};
@@ -23,6 +26,9 @@ use crate::version::{Version, VersionedValue};
 const PREFIX: u8 = b'd';
 const SEPARATOR: u8 = 0;
 const AFTER_SEPARATOR: u8 = 1;
+
+/// Key-level metadata: values by name.
+pub type Metadata = BTreeMap<String, Bytes>;
 
 /// The committed state at one height. It never changes; clones are cheap.
 #[derive(Clone)]
@@ -80,6 +86,19 @@ impl StateView {
         self.entry(&store_key(Space::Private(namespace, collection), key.as_bytes()))
     }
 
+    /// The metadata of a public key, or of a collection's hashed key; empty where there is
+    /// none.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn metadata(&self, namespace: &str, collection: Option<&str>, key: &[u8]) -> Result<Metadata, StoreError> {
+        let space = match collection {
+            None => Space::Public(namespace),
+            Some(collection) => Space::Hashed(namespace, collection),
+        };
+        metadata_of(self.entry(&store_key(space, key))?.as_ref())
+    }
+
     /// The public keys from `start` up to but not including `end`, ascending by bytes; an
     /// empty `end` is the end of the namespace.
     pub fn range(&self, namespace: &str, start: &str, end: &str) -> StateRange {
@@ -117,6 +136,14 @@ impl Cursor for LetGo {
     fn next(&mut self) -> Result<Option<(Bytes, Bytes)>, StoreError> {
         Err(StoreError::InUse("it is being opened again".to_owned()))
     }
+}
+
+/// The metadata of an entry. Of several values with one name the last one counts.
+pub(crate) fn metadata_of(entry: Option<&VersionedValue>) -> Result<Metadata, StoreError> {
+    let Some(bytes) = entry.and_then(|entry| entry.metadata.clone()) else { return Ok(Metadata::new()) };
+    let message = KvMetadataWrite::decode(bytes)
+        .map_err(|error| StoreError::Damaged(format!("the metadata of a key does not decode: {error}")))?;
+    Ok(message.entries.into_iter().map(|entry| (entry.name, entry.value)).collect())
 }
 
 /// A part of the state whose keys are their own.

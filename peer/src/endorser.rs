@@ -4,11 +4,12 @@
 //! Trouble with the proposal itself becomes a gRPC error; trouble while it is processed,
 //! and what the chaincode says, is an answer with a status. It does not know who else
 //! endorses. Read `endorser/admission` for the checks before anything runs,
-//! `endorser/answer` for what is signed, `chaincode` for the conversation with the
+//! `endorser/answer` for what is signed, `endorser/interest` for what the gateway plans by, `chaincode` for the conversation with the
 //! contract, `access` for who may ask. Source: Fabric `core/endorser/endorser.go`.
 
 mod admission;
 mod answer;
+mod interest;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -151,7 +152,7 @@ impl Endorser {
         let (config, mut simulator) = (channel.config(), channel.ledger().simulator());
         let on_channel = Some((&*config, &mut simulator));
         let response = self.lifecycle.invoke(admitted.args(), &admitted.signed_bytes(), on_channel);
-        Ok(executed(response, simulator.finish(), SYSTEM_VERSION))
+        executed(response, simulator.finish(), SYSTEM_VERSION)
     }
 
     /// Chaincodes of the peer that touch no state of a channel. Some write to disk.
@@ -176,19 +177,20 @@ impl Endorser {
             .invocables
             .find(channel_id, name, &mut simulator)
             .map_err(|cause| not_defined(name, channel_id, &cause.to_string()))?;
-        let outcome = self.simulate(admitted, &invocable, &mut simulator).await.map_err(|cause| {
+        let outcome = self.simulate(admitted, channel, &invocable, &mut simulator).await.map_err(|cause| {
             let labels = ["channel", "chaincode"].into_iter().zip([channel_id, name]);
             let labels: Vec<_> = labels.map(|(label, value)| Label::new(label, value.to_owned())).collect();
             metrics::counter!("endorser_proposal_simulation_failures", labels).increment(1);
             format!("error in simulation: {cause}")
         })?;
-        let executed = executed(outcome.response, simulator.finish(), &invocable.version);
+        let executed = executed(outcome.response, simulator.finish(), &invocable.version)?;
         Ok(Executed { event: outcome.event, ..executed })
     }
 
     async fn simulate(
         &self,
         admitted: &Admitted,
+        channel: &Channel,
         invocable: &Invocable,
         simulator: &mut Simulator,
     ) -> Result<Outcome, String> {
@@ -200,6 +202,7 @@ impl Endorser {
             chaincode,
             channel_id: admitted.channel_id(),
             tx_id,
+            application: channel.config().capabilities().application,
             input: &admitted.proposal.input,
             proposal: &admitted.signed,
         };
@@ -207,14 +210,14 @@ impl Endorser {
     }
 }
 
-fn executed(response: Response, simulation: SimulationResult, version: &str) -> Executed {
-    Executed {
+fn executed(response: Response, simulation: SimulationResult, version: &str) -> Result<Executed, String> {
+    Ok(Executed {
         response,
         event: None,
-        interest: Some(answer::interest(&simulation.read_write_set)),
+        interest: Some(interest::interest(&simulation)?),
         results: answer::results(&simulation.read_write_set),
         version: version.to_owned(),
-    }
+    })
 }
 
 /// A chaincode that asks for it is initialized once per version, before anything else.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
-use ripstop_ledger::Ledger;
+use ripstop_ledger::{Ledger, TransactionPosition};
 use ripstop_msp::SignedBytes;
 use ripstop_proto::common::{Block, Envelope};
 use ripstop_proto::protos::{ProcessedTransaction, Response};
@@ -71,8 +71,8 @@ fn answer(ledger: &Ledger, function: &str, argument: &[u8]) -> Result<Bytes, Str
         }
         "GetBlockByTxID" => {
             let failed = |cause| format!("Failed to get block for txID {text}, error {cause}");
-            let (number, ..) = position(ledger, &text).map_err(failed)?;
-            Ok(block(ledger, number).map_err(failed)?.encode_to_vec().into())
+            let position = position(ledger, &text).map_err(failed)?;
+            Ok(block(ledger, position.block_number).map_err(failed)?.encode_to_vec().into())
         }
         "GetTransactionByID" => {
             let failed = |cause| format!("Failed to get transaction with id {text}, error {cause}");
@@ -94,18 +94,15 @@ fn block_by_hash(ledger: &Ledger, hash: &[u8]) -> Result<Arc<Block>, String> {
     block(ledger, number.ok_or("no such block hash in index")?)
 }
 
-/// Block number, index in the block, and code.
-fn position(ledger: &Ledger, tx_id: &str) -> Result<(u64, usize, i32), String> {
+fn position(ledger: &Ledger, tx_id: &str) -> Result<TransactionPosition, String> {
     let position = ledger.transaction(tx_id).map_err(|cause| cause.to_string())?;
-    let position = position.ok_or_else(|| format!("no such transaction ID [{tx_id}] in index"))?;
-    Ok((position.block_number, position.tx_index as usize, position.code.into()))
+    position.ok_or_else(|| format!("no such transaction ID [{tx_id}] in index"))
 }
 
 fn transaction(ledger: &Ledger, tx_id: &str) -> Result<ProcessedTransaction, String> {
-    let (number, index, validation_code) = position(ledger, tx_id)?;
-    let block = block(ledger, number)?;
-    let entry = block.data.as_ref().and_then(|data| data.data.get(index));
-    let entry = entry.ok_or_else(|| format!("block {number} has no transaction {index}"))?;
-    let envelope = Envelope::decode(entry.clone()).map_err(|cause| cause.to_string())?;
-    Ok(ProcessedTransaction { transaction_envelope: Some(envelope), validation_code })
+    let TransactionPosition { block_number, tx_index, .. } = position(ledger, tx_id)?;
+    let found = ledger.envelope(block_number, tx_index).map_err(|cause| cause.to_string())?;
+    let (bytes, code) = found.ok_or_else(|| format!("block {block_number} has no transaction {tx_index}"))?;
+    let envelope = Envelope::decode(bytes).map_err(|cause| cause.to_string())?;
+    Ok(ProcessedTransaction { transaction_envelope: Some(envelope), validation_code: code.into() })
 }

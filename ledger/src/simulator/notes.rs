@@ -19,7 +19,8 @@ use ripstop_proto::rwset::{
     TxReadWriteSet,
 };
 
-use super::{Metadata, SimulationResult, WrittenKey};
+use super::{SimulationResult, WrittenKey};
+use crate::state::Metadata;
 use crate::version::{Version, VersionedValue};
 
 /// What one transaction read and wrote, by namespace.

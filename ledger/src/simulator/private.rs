@@ -8,7 +8,8 @@ use ripstop_proto::hash::sha256;
 
 use super::notes::CollectionNotes;
 use super::range::Range;
-use super::{Metadata, RangeId, Simulator, SimulatorError, metadata_of};
+use super::{RangeId, Simulator, SimulatorError};
+use crate::state::{Metadata, metadata_of};
 use crate::version::VersionedValue;
 
 impl Simulator {

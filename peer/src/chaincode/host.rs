@@ -12,6 +12,7 @@ use futures::future::{BoxFuture, Shared};
 use metrics::{Label, counter, histogram};
 use parking_lot::{Mutex, RwLock};
 use prost::Message;
+use ripstop_channel::ApplicationLevel;
 use ripstop_ledger::Simulator;
 use ripstop_proto::protos::chaincode_message::Type;
 use ripstop_proto::protos::{ChaincodeEvent, ChaincodeInput, ChaincodeMessage, Response, SignedProposal};
@@ -119,6 +120,8 @@ pub struct Call<'a> {
     pub channel_id: &'a str,
     /// The transaction.
     pub tx_id: &'a str,
+    /// The channel's application capability: some requests need one.
+    pub application: ApplicationLevel,
     /// Function and arguments; `is_init` makes it an init call.
     pub input: &'a ChaincodeInput,
     /// The contract reads creator and transient data out of it.
@@ -186,7 +189,7 @@ impl Host {
             package_id: call.package_id.to_owned(),
             cause,
         })?;
-        let requests = Requests::new(simulator, call.chaincode);
+        let requests = Requests::new(simulator, call.chaincode, call.tx_id, call.application);
         let end = stream.run(start(&call), requests, self.settings.execute_timeout).await.map_err(|cause| {
             if cause == TransactionError::Timeout {
                 counter!("chaincode_execute_timeouts", "chaincode" => call.package_id.to_owned()).increment(1);

@@ -11,7 +11,7 @@ pub mod host;
 mod meter;
 pub mod stream;
 
-pub(crate) mod ranges;
+pub(crate) mod queries;
 pub mod requests;
 
 pub mod connection;

@@ -1,4 +1,4 @@
-//! What a contract asks for while it runs one transaction: reads, writes, ranges.
+//! What a contract asks for while it runs one transaction: reads, writes, queries.
 //!
 //! Every request gets exactly one answer. A request of a kind that is not built gets an
 //! error that names it: accepting it silently would change what the contract means.
@@ -6,20 +6,24 @@
 
 use bytes::Bytes;
 use prost::Message;
-use ripstop_ledger::Simulator;
+use ripstop_channel::ApplicationLevel;
+use ripstop_ledger::{Metadata, Simulator, SimulatorError};
 use ripstop_proto::protos::chaincode_message::Type;
 use ripstop_proto::protos::{
-    ChaincodeMessage, DelState, GetState, GetStateByRange, GetStateMultiple, GetStateMultipleResult, PutState,
-    QueryMetadata, QueryResponse, QueryStateClose, QueryStateNext, WriteBatchState, WriteRecord, write_record,
+    ChaincodeMessage, DelState, GetHistoryForKey, GetState, GetStateByRange, GetStateMetadata, GetStateMultiple,
+    GetStateMultipleResult, PutState, PutStateMetadata, QueryMetadata, QueryResponse, QueryStateClose, QueryStateNext,
+    StateMetadata, StateMetadataResult, WriteBatchState, WriteRecord, write_record,
 };
 
-use super::ranges::Ranges;
+use super::queries::{self, Queries, Reader};
 
 /// One transaction of one chaincode, between its start and its end.
 pub struct Requests<'a> {
     simulator: &'a mut Simulator,
     namespace: &'a str,
-    ranges: Ranges,
+    tx_id: &'a str,
+    application: ApplicationLevel,
+    queries: Queries,
 }
 
 /// Whether a message of this type asks the peer for something.
@@ -44,6 +48,11 @@ pub(crate) fn is_request(kind: Type) -> bool {
     )
 }
 
+/// Whether answering may take long: a history is read from the blocks on disk.
+pub(crate) fn reads_blocks(kind: Type) -> bool {
+    matches!(kind, Type::GetHistoryForKey | Type::QueryStateNext)
+}
+
 /// The answer `RESPONSE` or `ERROR` to `request`, whose ids it repeats: contracts find
 /// the waiting transaction by them.
 pub(crate) fn reply(request: ChaincodeMessage, outcome: Result<Bytes, String>) -> ChaincodeMessage {
@@ -64,9 +73,15 @@ pub(crate) fn reply(request: ChaincodeMessage, outcome: Result<Bytes, String>) -
 }
 
 impl<'a> Requests<'a> {
-    /// Requests of a chaincode are answered from, and noted in, this simulator.
-    pub fn new(simulator: &'a mut Simulator, namespace: &'a str) -> Self {
-        Self { simulator, namespace, ranges: Ranges::default() }
+    /// Requests of a chaincode are answered from, and noted in, this simulator. Some need
+    /// the channel's application capability.
+    pub fn new(
+        simulator: &'a mut Simulator,
+        namespace: &'a str,
+        tx_id: &'a str,
+        application: ApplicationLevel,
+    ) -> Self {
+        Self { simulator, namespace, tx_id, application, queries: Queries::default() }
     }
 
     /// Answers one request.
@@ -83,12 +98,12 @@ impl<'a> Requests<'a> {
             Type::DelState => self.delete(decode(payload)?),
             Type::WriteBatchState => self.write_batch(decode(payload)?),
             Type::GetStateByRange => self.open_range(decode(payload)?),
-            Type::QueryStateNext => self.next_page(decode(payload)?),
-            Type::QueryStateClose => self.close_range(decode(payload)?),
+            Type::QueryStateNext => self.next_batch(decode(payload)?),
+            Type::QueryStateClose => self.close_query(decode(payload)?),
             Type::GetQueryResult => Err("ExecuteQuery not supported for leveldb".to_owned()),
-            Type::GetHistoryForKey => {
-                Err("history database is not enabled: this version does not support it".to_owned())
-            }
+            Type::GetHistoryForKey => self.open_history(decode(payload)?),
+            Type::GetStateMetadata => self.get_metadata(payload),
+            Type::PutStateMetadata => self.put_metadata(decode(payload)?),
             other => Err(not_supported(other.as_str_name())),
         }
     }
@@ -108,13 +123,15 @@ impl<'a> Requests<'a> {
 
     fn put(&mut self, request: PutState) -> Result<Bytes, String> {
         public_only(&request.collection)?;
-        self.simulator.put_state(self.namespace, &request.key, request.value).map_err(text)?;
+        let put = self.simulator.put_state(self.namespace, &request.key, request.value);
+        put.map_err(|cause| cause_of(&cause, self.tx_id))?;
         Ok(Bytes::new())
     }
 
     fn delete(&mut self, request: DelState) -> Result<Bytes, String> {
         public_only(&request.collection)?;
-        self.simulator.delete_state(self.namespace, &request.key).map_err(text)?;
+        let deleted = self.simulator.delete_state(self.namespace, &request.key);
+        deleted.map_err(|cause| cause_of(&cause, self.tx_id))?;
         Ok(Bytes::new())
     }
 
@@ -132,7 +149,12 @@ impl<'a> Requests<'a> {
                 self.put(PutState { key: record.key, value: record.value, collection: record.collection })
             }
             Ok(Kind::DelState) => self.delete(DelState { key: record.key, collection: record.collection }),
-            Ok(kind @ (Kind::PutStateMetadata | Kind::PurgePrivateData)) => Err(not_supported(kind.as_str_name())),
+            Ok(Kind::PutStateMetadata) => self.put_metadata(PutStateMetadata {
+                key: record.key,
+                collection: record.collection,
+                metadata: Some(record.metadata.unwrap_or_default()),
+            }),
+            Ok(kind @ Kind::PurgePrivateData) => Err(not_supported(kind.as_str_name())),
             Ok(Kind::Undefined) | Err(_) => Err("unknown operation type".to_owned()),
         }
     }
@@ -140,21 +162,63 @@ impl<'a> Requests<'a> {
     fn open_range(&mut self, request: GetStateByRange) -> Result<Bytes, String> {
         public_only(&request.collection)?;
         let metadata: QueryMetadata = decode(request.metadata)?;
-        if metadata.page_size != 0 || !metadata.bookmark.is_empty() {
-            return Err(not_supported("GET_STATE_BY_RANGE with pagination"));
-        }
-        let page = self.ranges.open(self.simulator, self.namespace, &request.start_key, &request.end_key)?;
-        Ok(page.encode_to_vec().into())
+        let (start, end) = (&request.start_key, &request.end_key);
+        let (reader, queries) = self.reader();
+        let response = match queries::is_paged(&metadata) {
+            true => queries::page(reader, start, end, &metadata)?,
+            false => queries.open_range(reader, start, end)?,
+        };
+        Ok(response.encode_to_vec().into())
     }
 
-    fn next_page(&mut self, request: QueryStateNext) -> Result<Bytes, String> {
-        let page = self.ranges.next(self.simulator, self.namespace, request.id)?;
-        Ok(page.encode_to_vec().into())
+    fn open_history(&mut self, request: GetHistoryForKey) -> Result<Bytes, String> {
+        let (reader, queries) = self.reader();
+        Ok(queries.open_history(reader, &request.key)?.encode_to_vec().into())
     }
 
-    fn close_range(&mut self, request: QueryStateClose) -> Result<Bytes, String> {
-        self.ranges.close(self.simulator, &request.id);
+    fn next_batch(&mut self, request: QueryStateNext) -> Result<Bytes, String> {
+        let (reader, queries) = self.reader();
+        Ok(queries.next(reader, request.id)?.encode_to_vec().into())
+    }
+
+    fn close_query(&mut self, request: QueryStateClose) -> Result<Bytes, String> {
+        self.queries.close(self.simulator, &request.id);
         Ok(QueryResponse { id: request.id, ..QueryResponse::default() }.encode_to_vec().into())
+    }
+
+    /// The capability is asked for before the request is read, as in Fabric.
+    fn get_metadata(&mut self, payload: Bytes) -> Result<Bytes, String> {
+        self.require_key_metadata()?;
+        let request: GetStateMetadata = decode(payload)?;
+        public_only(&request.collection)?;
+        let metadata = self.simulator.get_metadata(self.namespace, &request.key).map_err(text)?;
+        let entries = metadata.into_iter().map(|(metakey, value)| StateMetadata { metakey, value }).collect();
+        Ok(StateMetadataResult { entries }.encode_to_vec().into())
+    }
+
+    /// The one entry takes the place of all that the key has.
+    fn put_metadata(&mut self, request: PutStateMetadata) -> Result<Bytes, String> {
+        self.require_key_metadata()?;
+        public_only(&request.collection)?;
+        let entry = request.metadata.ok_or("the request holds no metadata entry")?;
+        let metadata = Metadata::from([(entry.metakey, entry.value)]);
+        let put = self.simulator.put_metadata(self.namespace, &request.key, metadata);
+        put.map_err(|cause| cause_of(&cause, self.tx_id))?;
+        Ok(Bytes::new())
+    }
+
+    fn require_key_metadata(&self) -> Result<(), String> {
+        match self.application >= ApplicationLevel::V1_3 {
+            true => Ok(()),
+            false => Err("key level endorsement is not enabled, channel application capability of V1_3 or later is \
+                          required"
+                .to_owned()),
+        }
+    }
+
+    fn reader(&mut self) -> (Reader<'_>, &mut Queries) {
+        let reader = Reader { simulator: self.simulator, namespace: self.namespace, tx_id: self.tx_id };
+        (reader, &mut self.queries)
     }
 }
 
@@ -171,6 +235,14 @@ fn public_only(collection: &str) -> Result<(), String> {
 
 fn not_supported(what: &str) -> String {
     format!("{what} is not supported by this version of Ripstop")
+}
+
+/// What the simulator refuses. Some texts begin with the transaction, as in Fabric.
+pub(crate) fn cause_of(cause: &SimulatorError, tx_id: &str) -> String {
+    match cause.is_unsupported_transaction() {
+        true => format!("txid [{tx_id}]: {cause}"),
+        false => cause.to_string(),
+    }
 }
 
 fn text(cause: impl std::fmt::Display) -> String {

@@ -13,13 +13,12 @@ use prost::Message;
 use ripstop_msp::SigningIdentity;
 use ripstop_proto::proposal;
 use ripstop_proto::protos::{
-    ChaincodeAction, ChaincodeCall, ChaincodeEvent, ChaincodeId, ChaincodeInterest, Endorsement, ProposalResponse,
+    ChaincodeAction, ChaincodeEvent, ChaincodeId, ChaincodeInterest, Endorsement, ProposalResponse,
     ProposalResponsePayload, Response,
 };
 use ripstop_proto::rwset::TxReadWriteSet;
 
 use super::admission::Admitted;
-use super::is_system_chaincode;
 
 /// From here on a response is not endorsed.
 const REFUSED: i32 = 400;
@@ -40,14 +39,6 @@ pub(super) struct Executed {
 
 pub(super) fn results(sets: &TxReadWriteSet) -> Bytes {
     sets.encode_to_vec().into()
-}
-
-/// Which chaincodes' policies the transaction touches: every namespace in its sets, read
-/// or written, except those of the peer itself.
-pub(super) fn interest(sets: &TxReadWriteSet) -> ChaincodeInterest {
-    let names = sets.ns_rwset.iter().map(|set| &set.namespace).filter(|name| !is_system_chaincode(name));
-    let call = |name: &String| ChaincodeCall { name: name.clone(), ..ChaincodeCall::default() };
-    ChaincodeInterest { chaincodes: names.map(call).collect() }
 }
 
 pub(super) fn build(

@@ -12,11 +12,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
+use prost::Message;
 use rand::seq::SliceRandom;
 use ripstop_channel::{ChannelConfig, Layout, layout};
 use ripstop_proto::gateway::{EndorseRequest, EndorseResponse, ErrorDetail};
 use ripstop_proto::proposal::OpenProposal;
-use ripstop_proto::protos::{ChaincodeInterest, Endorsement, ProposalResponse, SignedProposal};
+use ripstop_proto::protos::{
+    ApplicationPolicy, ChaincodeInterest, Endorsement, ProposalResponse, SignedProposal, application_policy,
+};
 use ripstop_proto::transaction;
 use tonic::{Code, Status};
 
@@ -233,35 +236,41 @@ impl<'a> Collection<'a> {
 }
 
 /// For each chaincode that the first endorser names (or else the one the client named), the
-/// layouts that satisfy its endorsement policy.
+/// layouts that satisfy its endorsement policy; and those of written keys that have one.
 fn policies(
     channel: &Channel,
     config: &ChannelConfig,
     interest: &ChaincodeInterest,
     requested: &str,
 ) -> Result<Vec<Vec<Layout>>, Status> {
-    let mut names: BTreeSet<&str> = interest.chaincodes.iter().map(|call| call.name.as_str()).collect();
-    if names.is_empty() {
+    let regarded = interest.chaincodes.iter().filter(|call| !call.disregard_namespace_policy);
+    let mut names: BTreeSet<&str> = regarded.map(|call| call.name.as_str()).collect();
+    if interest.chaincodes.is_empty() {
         names.insert(requested);
     }
+    let refuse = |name: &str, cause: String| {
+        let channel_id = channel.id();
+        Status::failed_precondition(format!(
+            "no combination of peers can be derived which satisfy the endorsement policy: \
+             chaincode {name} in channel {channel_id}: {cause}"
+        ))
+    };
+    let layouts = |name: &str, policy: &[u8]| {
+        let policy = config.application_policy(policy).map_err(|error| refuse(name, error.to_string()))?;
+        Ok(policy.endorsing_organizations(config))
+    };
     let state = channel.ledger().state();
-    names
-        .into_iter()
-        .map(|name| {
-            let refuse = |cause: String| {
-                let channel_id = channel.id();
-                Status::failed_precondition(format!(
-                    "no combination of peers can be derived which satisfy the endorsement policy: \
-                     chaincode {name} in channel {channel_id}: {cause}"
-                ))
-            };
-            let definition = definition::committed(&state, name)
-                .map_err(|error| refuse(error.to_string()))?
-                .ok_or_else(|| refuse("no definition was committed".to_owned()))?;
-            let policy = config
-                .application_policy(&definition.validation_parameter)
-                .map_err(|error| refuse(error.to_string()))?;
-            Ok(policy.endorsing_organizations(config))
+    let of_chaincodes = names.into_iter().map(|name| {
+        let definition = definition::committed(&state, name)
+            .map_err(|error| refuse(name, error.to_string()))?
+            .ok_or_else(|| refuse(name, "no definition was committed".to_owned()))?;
+        layouts(name, &definition.validation_parameter)
+    });
+    let of_keys = interest.chaincodes.iter().flat_map(|call| {
+        call.key_policies.iter().map(|policy| {
+            let policy = application_policy::Type::SignaturePolicy(policy.clone());
+            layouts(&call.name, &ApplicationPolicy { r#type: Some(policy) }.encode_to_vec())
         })
-        .collect()
+    });
+    of_chaincodes.chain(of_keys).collect()
 }

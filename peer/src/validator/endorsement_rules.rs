@@ -1,16 +1,17 @@
 //! Which rule governs a written key, and what the rule demands.
 //!
-//! A rule is an endorsement policy with the place it comes from: the definition of
-//! a chaincode, one of its collections, an organization's implicit collection, or
-//! the channel's policy for `_lifecycle`. Rules are read from the state before the
-//! block and from the configuration in force, once per block and namespace.
+//! A rule is an endorsement policy with the place it comes from: the metadata of the key
+//! itself, the definition of a chaincode, one of its collections, an organization's
+//! implicit collection, or the channel's policy for `_lifecycle`. Rules are read from the
+//! state before the block and from the configuration in force, once per block.
 //! It does not know what a signature is: `endorsers` tells who validly signed.
-//! Sources: Fabric `core/common/validation/statebased/v20.go`,
+//! Sources: Fabric `core/common/validation/statebased/{validator_keylevel,v20}.go`,
 //! `core/chaincode/lifecycle/deployedcc_infoprovider.go`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use prost::Message;
 use ripstop_channel::{ChannelConfig, Layout, ResolvedPolicy};
@@ -19,9 +20,10 @@ use ripstop_msp::policy_text;
 use ripstop_msp::signature_policy::SignaturePolicy;
 use ripstop_proto::common::SignaturePolicyEnvelope;
 use ripstop_proto::common::msp_role::MspRoleType;
-use ripstop_proto::protos::{ApplicationPolicy, TxValidationCode, application_policy, collection_config};
+use ripstop_proto::protos::{ApplicationPolicy, MetaDataKeys, TxValidationCode, application_policy, collection_config};
 
 use super::endorsers::Endorsers;
+use super::invocation::WrittenKey;
 use super::refused::Refused;
 use super::{Halt, Stop};
 use crate::lifecycle::definition::{self, Definition, LIFECYCLE_ENDORSEMENT};
@@ -35,14 +37,16 @@ pub(super) struct EndorsementRules<'a> {
     config: &'a ChannelConfig,
     state: &'a StateView,
     of_namespace: RwLock<HashMap<String, Option<Arc<NamespaceRules>>>>,
+    /// By the bytes of the key's policy: many keys have the same one.
+    of_key: RwLock<HashMap<Bytes, Arc<Rule>>>,
 }
 
 /// The rules of one namespace.
 pub(super) struct NamespaceRules {
     /// Governs public keys and collections without a rule of their own.
-    pub(super) chaincode: Rule,
+    pub(super) chaincode: Arc<Rule>,
     /// By collection; `None` where the chaincode's rule governs.
-    collections: BTreeMap<String, Option<Rule>>,
+    collections: BTreeMap<String, Option<Arc<Rule>>>,
 }
 
 /// An endorsement policy and how it is called.
@@ -55,7 +59,7 @@ pub(super) struct Rule {
 
 impl<'a> EndorsementRules<'a> {
     pub(super) fn new(config: &'a ChannelConfig, state: &'a StateView) -> Self {
-        Self { config, state, of_namespace: RwLock::default() }
+        Self { config, state, of_namespace: RwLock::default(), of_key: RwLock::default() }
     }
 
     /// The rules of `namespace`; a namespace without definition refuses the transaction.
@@ -79,9 +83,35 @@ impl<'a> EndorsementRules<'a> {
         })
     }
 
+    /// The rule that governs one written key; the single place that decides it. A policy of
+    /// the key itself takes the place of all others.
+    pub(super) fn rule_for(
+        &self,
+        rules: &NamespaceRules,
+        namespace: &str,
+        written: WrittenKey<'_>,
+    ) -> Result<Arc<Rule>, Stop> {
+        match self.of_key(namespace, written)? {
+            Some(rule) => Ok(rule),
+            None => Ok(rules.of_collection(namespace, written.collection)?),
+        }
+    }
+
+    /// The rule in the key's metadata; an empty policy is none.
+    fn of_key(&self, namespace: &str, written: WrittenKey<'_>) -> Result<Option<Arc<Rule>>, Halt> {
+        let metadata = self.state.metadata(namespace, written.collection, written.key).map_err(Halt::ledger)?;
+        let policy = metadata.get(MetaDataKeys::ValidationParameter.as_str_name()).filter(|policy| !policy.is_empty());
+        let Some(policy) = policy else { return Ok(None) };
+        if let Some(known) = self.of_key.read().get(policy) {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let rule = Arc::new(Rule::of_key(self.config, policy));
+        Ok(Some(Arc::clone(self.of_key.write().entry(policy.clone()).or_insert(rule))))
+    }
+
     fn read(&self, namespace: &str) -> Result<Option<NamespaceRules>, Halt> {
         if namespace == lifecycle::NAMESPACE {
-            let chaincode = lifecycle_rule(self.config);
+            let chaincode = Arc::new(lifecycle_rule(self.config));
             return Ok(Some(NamespaceRules { chaincode, collections: self.implicit_collections() }));
         }
         let Some(definition) = definition::committed(self.state, namespace).map_err(Halt::ledger)? else {
@@ -95,27 +125,28 @@ impl<'a> EndorsementRules<'a> {
         }
         let mut collections = static_collections(self.config, &definition);
         collections.extend(self.implicit_collections());
-        Ok(Some(NamespaceRules { chaincode: Rule::new(self.config, &definition.validation_parameter), collections }))
+        let chaincode = Arc::new(Rule::new(self.config, &definition.validation_parameter));
+        Ok(Some(NamespaceRules { chaincode, collections }))
     }
 
-    fn implicit_collections(&self) -> BTreeMap<String, Option<Rule>> {
+    fn implicit_collections(&self) -> BTreeMap<String, Option<Arc<Rule>>> {
         let Some(application) = self.config.application() else { return BTreeMap::new() };
         let organizations = application.organizations.iter();
         organizations
             .map(|organization| {
                 let rule = implicit_collection_rule(self.config, &organization.name, &organization.msp_id);
-                (implicit_collection::name_of(&organization.msp_id), Some(rule))
+                (implicit_collection::name_of(&organization.msp_id), Some(Arc::new(rule)))
             })
             .collect()
     }
 }
 
 impl NamespaceRules {
-    /// The rule that governs one written key; the single place that decides it.
-    pub(super) fn rule_for(&self, namespace: &str, collection: Option<&str>, _key: &[u8]) -> Result<&Rule, Refused> {
-        let Some(collection) = collection else { return Ok(&self.chaincode) };
+    /// The rule that governs a collection's keys, or the public ones.
+    fn of_collection(&self, namespace: &str, collection: Option<&str>) -> Result<Arc<Rule>, Refused> {
+        let Some(collection) = collection else { return Ok(Arc::clone(&self.chaincode)) };
         match self.collections.get(collection) {
-            Some(rule) => Ok(rule.as_ref().unwrap_or(&self.chaincode)),
+            Some(rule) => Ok(Arc::clone(rule.as_ref().unwrap_or(&self.chaincode))),
             None => Err(Refused::by_rule(
                 format!("chaincode {namespace:?} has no collection {collection:?}"),
                 "",
@@ -135,14 +166,30 @@ impl Rule {
         }
     }
 
+    /// The rule in the metadata of a key: a marshalled `SignaturePolicyEnvelope`. Nothing
+    /// checked the bytes when they were set, so any may stand there. Fabric stops the channel
+    /// at bytes that do not decode; here nobody satisfies them.
+    fn of_key(config: &ChannelConfig, policy: &[u8]) -> Self {
+        match SignaturePolicyEnvelope::decode(policy) {
+            Ok(policy) => Self::signature_policy(config, policy),
+            Err(error) => {
+                Self { text: "(a policy of the key that does not decode)".to_owned(), policy: Err(error.to_string()) }
+            }
+        }
+    }
+
+    fn signature_policy(config: &ChannelConfig, policy: SignaturePolicyEnvelope) -> Self {
+        let policy = application_policy::Type::SignaturePolicy(policy);
+        Self::new(config, &ApplicationPolicy { r#type: Some(policy) }.encode_to_vec())
+    }
+
     fn channel(config: &ChannelConfig, path: &str) -> Self {
         let reference = application_policy::Type::ChannelConfigPolicyReference(path.to_owned());
         Self::new(config, &ApplicationPolicy { r#type: Some(reference) }.encode_to_vec())
     }
 
     fn members(config: &ChannelConfig, needed: usize, msp_ids: &[&str]) -> Self {
-        let policy = application_policy::Type::SignaturePolicy(members_policy(needed, msp_ids));
-        Self::new(config, &ApplicationPolicy { r#type: Some(policy) }.encode_to_vec())
+        Self::signature_policy(config, members_policy(needed, msp_ids))
     }
 
     /// Whether the endorsers satisfy the rule.
@@ -195,14 +242,15 @@ fn implicit_collection_rule(config: &ChannelConfig, group: &str, msp_id: &str) -
 }
 
 /// By name; of two collections with one name the first counts.
-fn static_collections(config: &ChannelConfig, definition: &Definition) -> BTreeMap<String, Option<Rule>> {
+fn static_collections(config: &ChannelConfig, definition: &Definition) -> BTreeMap<String, Option<Arc<Rule>>> {
     let mut rules = BTreeMap::new();
     for collection in &definition.collections.config {
         let Some(collection_config::Payload::StaticCollectionConfig(collection)) = &collection.payload else {
             continue;
         };
         rules.entry(collection.name.clone()).or_insert_with(|| {
-            collection.endorsement_policy.as_ref().map(|policy| Rule::new(config, &policy.encode_to_vec()))
+            let policy = collection.endorsement_policy.as_ref();
+            policy.map(|policy| Arc::new(Rule::new(config, &policy.encode_to_vec())))
         });
     }
     rules

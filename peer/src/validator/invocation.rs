@@ -15,6 +15,7 @@ use ripstop_proto::transaction::OpenTransaction;
 use super::refused::Refused;
 
 /// The invoked chaincode and the read and write sets of a transaction.
+#[derive(Debug)]
 pub(super) struct Invocation {
     pub(super) chaincode_name: String,
     /// As the endorsers state it; not compared with the definition.
@@ -60,15 +61,29 @@ impl Invocation {
     /// Every key that the transaction writes in `namespace`, value or metadata:
     /// public values, public metadata, hashed values, hashed metadata.
     pub(super) fn written_keys(&self, namespace: &str) -> impl Iterator<Item = WrittenKey<'_>> {
-        let set = self.read_write_set.namespaces.iter().find(|set| set.namespace == namespace);
-        set.into_iter().flat_map(|set| public_keys(set).chain(hashed_keys(set)).chain(hashed_metadata_keys(set)))
+        let set = self.set_of(namespace).into_iter();
+        set.flat_map(|set| {
+            public_keys(set).chain(public_metadata_keys(set)).chain(hashed_keys(set)).chain(hashed_metadata_keys(set))
+        })
+    }
+
+    /// Every key whose metadata the transaction writes in `namespace`.
+    pub(super) fn metadata_keys(&self, namespace: &str) -> impl Iterator<Item = WrittenKey<'_>> {
+        let set = self.set_of(namespace).into_iter();
+        set.flat_map(|set| public_metadata_keys(set).chain(hashed_metadata_keys(set)))
+    }
+
+    fn set_of(&self, namespace: &str) -> Option<&NamespaceSet> {
+        self.read_write_set.namespaces.iter().find(|set| set.namespace == namespace)
     }
 }
 
 fn public_keys(set: &NamespaceSet) -> impl Iterator<Item = WrittenKey<'_>> {
-    let values = set.public.writes.iter().map(|write| write.key.as_bytes());
-    let metadata = set.public.metadata_writes.iter().map(|write| write.key.as_bytes());
-    values.chain(metadata).map(|key| WrittenKey { collection: None, key })
+    set.public.writes.iter().map(|write| WrittenKey { collection: None, key: write.key.as_bytes() })
+}
+
+fn public_metadata_keys(set: &NamespaceSet) -> impl Iterator<Item = WrittenKey<'_>> {
+    set.public.metadata_writes.iter().map(|write| WrittenKey { collection: None, key: write.key.as_bytes() })
 }
 
 fn hashed_keys(set: &NamespaceSet) -> impl Iterator<Item = WrittenKey<'_>> {

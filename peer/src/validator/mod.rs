@@ -2,16 +2,19 @@
 //! and endorsed as the rules of its chaincodes demand?
 //!
 //! Everything is judged by the channel as it stood before the block: its
-//! configuration, its definitions, its index of transactions. It deliberately
-//! does not compare versions, nor look for copies of an id inside the block:
-//! that is the ledger's, behind `Ledger::commit`.
+//! configuration, its definitions, its index of transactions. Only a change of a
+//! key's own policy is looked for in the block itself. It deliberately does not
+//! compare versions, nor look for copies of an id inside the block: that is the
+//! ledger's, behind `Ledger::commit`.
 //! Read `form` (checks that need no state), `invocation` (what was invoked and
-//! what is written), then `endorsement_rules` (who must have signed for it).
+//! what is written), `endorsement_rules` (who must have signed for it), then
+//! `key_policy_changes` (what transactions of one block do to each other).
 
 mod endorsement_rules;
 mod endorsers;
 mod form;
 mod invocation;
+mod key_policy_changes;
 mod refused;
 
 use std::sync::Arc;
@@ -28,6 +31,7 @@ use ripstop_proto::read_write_set::ReadWriteSet;
 use endorsement_rules::{EndorsementRules, Rule};
 use endorsers::Endorsers;
 use invocation::Invocation;
+use key_policy_changes::KeyPolicyChanges;
 use refused::Refused;
 
 use crate::lifecycle;
@@ -112,6 +116,15 @@ enum Stop {
     Halt(Halt),
 }
 
+impl Stop {
+    fn at(self, namespace: &str, collection: Option<&str>, key: &[u8]) -> Self {
+        match self {
+            Self::Refused(refused) => Self::Refused(refused.at(namespace, collection, key)),
+            halt => halt,
+        }
+    }
+}
+
 impl From<Refused> for Stop {
     fn from(refused: Refused) -> Self {
         Self::Refused(refused)
@@ -124,8 +137,8 @@ impl From<Halt> for Stop {
     }
 }
 
-/// Judges every envelope of `block`, in parallel on rayon's threads, and returns
-/// one finding per envelope in the block's order.
+/// Judges every envelope of `block` by itself, in parallel on rayon's threads, then looks at
+/// what they do to each other, and returns one finding per envelope in the block's order.
 ///
 /// # Errors
 /// The halt of the first transaction (in block order) that has one.
@@ -136,8 +149,25 @@ pub fn validate(block: &Block, before: &Before) -> Result<Vec<Finding>, Halt> {
         rules: EndorsementRules::new(&before.config, &before.state),
     };
     let entries = block.data.as_ref().map_or(&[][..], |data| &data.data);
-    let findings: Vec<_> = entries.par_iter().enumerate().map(|(tx_index, entry)| walk.find(tx_index, entry)).collect();
-    findings.into_iter().collect()
+    let judged: Vec<_> = entries.par_iter().enumerate().map(|(tx_index, entry)| walk.judge(tx_index, entry)).collect();
+    let mut changes = KeyPolicyChanges::default();
+    judged.into_iter().enumerate().map(|(tx_index, judged)| walk.find(tx_index, judged, &mut changes)).collect()
+}
+
+/// What can be said of an envelope by itself.
+struct Judged {
+    tx_id: Option<String>,
+    transaction_type: &'static str,
+    outcome: Result<Endorsed, Stop>,
+}
+
+/// A well-formed transaction.
+struct Endorsed {
+    invocation: Invocation,
+    proposal_payload: Bytes,
+    /// The governed namespaces, ascending, each with whether the endorsers satisfy its
+    /// rules; the first that they do not satisfy is the last one here.
+    namespaces: Vec<(String, Result<(), Stop>)>,
 }
 
 /// One pass over a block.
@@ -148,16 +178,18 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn find(&self, tx_index: usize, entry: &Bytes) -> Result<Finding, Halt> {
+    fn find(&self, tx_index: usize, judged: Judged, changes: &mut KeyPolicyChanges) -> Result<Finding, Halt> {
         let mut finding = Finding {
             verdict: Verdict::valid(),
-            tx_id: None,
-            transaction_type: "UNKNOWN",
+            tx_id: judged.tx_id,
+            transaction_type: judged.transaction_type,
             chaincode: String::new(),
             lifecycle_call: None,
         };
-        match self.judge(tx_index, entry, &mut finding) {
-            Ok(()) => Ok(finding),
+        let outcome = judged.outcome.and_then(|endorsed| conclude(tx_index, endorsed, changes, &mut finding));
+        match outcome {
+            Ok(()) => {}
+            Err(Stop::Halt(halt)) => return Err(halt),
             Err(Stop::Refused(refused)) => {
                 tracing::info!(
                     channel = self.before.config.channel_id(),
@@ -169,21 +201,28 @@ impl Walk<'_> {
                     refused.reason.text
                 );
                 finding.verdict = refused.into_verdict();
-                Ok(finding)
             }
-            Err(Stop::Halt(halt)) => Err(halt),
+        }
+        Ok(finding)
+    }
+
+    fn judge(&self, tx_index: usize, entry: &Bytes) -> Judged {
+        match form::open(entry) {
+            Err(refused) => Judged { tx_id: None, transaction_type: "UNKNOWN", outcome: Err(refused.into()) },
+            Ok(envelope) => Judged {
+                tx_id: Some(envelope.index_tx_id()),
+                transaction_type: envelope.header_type().map_or("UNKNOWN", |header_type| header_type.as_str_name()),
+                outcome: self.judge_envelope(tx_index, &envelope),
+            },
         }
     }
 
     /// The checks in their order; the first failure decides.
-    fn judge(&self, tx_index: usize, entry: &Bytes, finding: &mut Finding) -> Result<(), Stop> {
-        let envelope = form::open(entry)?;
-        finding.tx_id = Some(envelope.index_tx_id());
-        finding.transaction_type = envelope.header_type().map_or("UNKNOWN", |header_type| header_type.as_str_name());
-        form::check_creator(&envelope, &self.before.config)?;
+    fn judge_envelope(&self, tx_index: usize, envelope: &OpenEnvelope) -> Result<Endorsed, Stop> {
+        form::check_creator(envelope, &self.before.config)?;
         match envelope.header_type() {
-            Some(HeaderType::EndorserTransaction) => self.judge_transaction(&envelope, finding),
-            Some(HeaderType::Config) => Err(self.judge_config(tx_index, &envelope)),
+            Some(HeaderType::EndorserTransaction) => self.judge_transaction(envelope),
+            Some(HeaderType::Config) => Err(self.judge_config(tx_index, envelope)),
             _ => Err(Refused::new(
                 TxValidationCode::UnsupportedTxPayload,
                 "a configuration update stands in a block by itself; only the configuration that results from it may",
@@ -192,23 +231,22 @@ impl Walk<'_> {
         }
     }
 
-    fn judge_transaction(&self, envelope: &OpenEnvelope, finding: &mut Finding) -> Result<(), Stop> {
+    fn judge_transaction(&self, envelope: &OpenEnvelope) -> Result<Endorsed, Stop> {
         form::check_tx_id(envelope)?;
         let transaction = form::open_transaction(envelope)?;
         self.check_not_in_ledger(&envelope.channel_header.tx_id)?;
         let invocation = Invocation::open(envelope, &transaction)?;
-        finding.chaincode = format!("{}:{}", invocation.chaincode_name, invocation.chaincode_version);
         let endorsers = Endorsers::verify(&transaction, self.before.config.msps());
+        let mut namespaces = Vec::new();
         for namespace in invocation.governed_namespaces() {
-            self.check_namespace(namespace, &invocation, &endorsers)?;
+            let outcome = self.check_namespace(namespace, &invocation, &endorsers);
+            let goes_on = outcome.is_ok();
+            namespaces.push((namespace.to_owned(), outcome));
+            if !goes_on {
+                break;
+            }
         }
-        if invocation.chaincode_name == lifecycle::NAMESPACE {
-            finding.lifecycle_call = Some(LifecycleCall {
-                proposal_payload: transaction.proposal_payload_bytes,
-                read_write_set: invocation.read_write_set,
-            });
-        }
-        Ok(())
+        Ok(Endorsed { invocation, proposal_payload: transaction.proposal_payload_bytes, namespaces })
     }
 
     fn judge_config(&self, tx_index: usize, envelope: &OpenEnvelope) -> Stop {
@@ -246,25 +284,19 @@ impl Walk<'_> {
         let rules = self.rules.of_namespace(namespace)?;
         let mut satisfied = Satisfied::default();
         for written in invocation.written_keys(namespace) {
-            rules
-                .rule_for(namespace, written.collection, written.key)
-                .and_then(|rule| self.check_rule(rule, endorsers, &mut satisfied))
-                .map_err(|refused| refused.at(namespace, written.collection, written.key))?;
+            let rule = self.rules.rule_for(&rules, namespace, written);
+            rule.and_then(|rule| Ok(self.check_rule(rule, endorsers, &mut satisfied)?))
+                .map_err(|stop| stop.at(namespace, written.collection, written.key))?;
         }
         if satisfied.rules.is_empty() {
-            self.check_rule(&rules.chaincode, endorsers, &mut satisfied)
+            self.check_rule(Arc::clone(&rules.chaincode), endorsers, &mut satisfied)
                 .map_err(|refused| refused.at(namespace, None, &[]))?;
         }
         Ok(())
     }
 
-    fn check_rule<'r>(
-        &self,
-        rule: &'r Rule,
-        endorsers: &Endorsers,
-        satisfied: &mut Satisfied<'r>,
-    ) -> Result<(), Refused> {
-        if satisfied.contains(rule) {
+    fn check_rule(&self, rule: Arc<Rule>, endorsers: &Endorsers, satisfied: &mut Satisfied) -> Result<(), Refused> {
+        if satisfied.contains(&rule) {
             return Ok(());
         }
         rule.check(&self.before.config, endorsers)?;
@@ -273,14 +305,35 @@ impl Walk<'_> {
     }
 }
 
-/// The rules that a transaction is already known to satisfy in one namespace.
-#[derive(Default)]
-struct Satisfied<'r> {
-    rules: Vec<&'r Rule>,
+/// What an endorsed transaction comes to after those before it in the block.
+fn conclude(
+    tx_index: usize,
+    endorsed: Endorsed,
+    changes: &mut KeyPolicyChanges,
+    finding: &mut Finding,
+) -> Result<(), Stop> {
+    let Endorsed { invocation, proposal_payload, namespaces } = endorsed;
+    finding.chaincode = format!("{}:{}", invocation.chaincode_name, invocation.chaincode_version);
+    for (namespace, outcome) in namespaces {
+        changes.check(&namespace, &invocation)?;
+        outcome?;
+        changes.add(tx_index, &namespace, &invocation);
+    }
+    if invocation.chaincode_name == lifecycle::NAMESPACE {
+        let read_write_set = invocation.read_write_set;
+        finding.lifecycle_call = Some(LifecycleCall { proposal_payload, read_write_set });
+    }
+    Ok(())
 }
 
-impl Satisfied<'_> {
-    fn contains(&self, rule: &Rule) -> bool {
-        self.rules.iter().any(|known| std::ptr::eq(*known, rule))
+/// The rules that a transaction is already known to satisfy in one namespace.
+#[derive(Default)]
+struct Satisfied {
+    rules: Vec<Arc<Rule>>,
+}
+
+impl Satisfied {
+    fn contains(&self, rule: &Arc<Rule>) -> bool {
+        self.rules.iter().any(|known| Arc::ptr_eq(known, rule))
     }
 }

@@ -9,7 +9,7 @@ use ripstop_msp::authority::{AuthorityKind, CertificateAuthority};
 use ripstop_peer::chaincode::host::HostSettings;
 use ripstop_proto::kvrwset::range_query_info::ReadsInfo;
 use ripstop_proto::kvrwset::{KvrwSet, RangeQueryInfo};
-use ripstop_proto::protos::{ChaincodeInput, SignedProposal};
+use ripstop_proto::protos::{ChaincodeInput, SignedProposal, TxValidationCode};
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 use crate::contract_server::{self, ContractServer};
@@ -63,7 +63,7 @@ async fn a_batch_of_writes_is_applied_in_its_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ranges_come_in_pages_of_a_hundred_with_one_item_read_ahead() {
+async fn ranges_come_in_batches_of_a_hundred_with_one_item_read_ahead() {
     let (network, _server) = TestNetwork::new().with_contract().await;
     submit(&network, &["fill", "250"]).await;
     let range = |own: KvrwSet| -> RangeQueryInfo { own.range_queries_info.into_iter().next().unwrap() };
@@ -100,10 +100,7 @@ async fn ranges_come_in_pages_of_a_hundred_with_one_item_read_ahead() {
 async fn requests_that_are_not_built_are_refused_by_name() {
     let (network, _server) = TestNetwork::new().with_contract().await;
     for (args, name) in [
-        (vec!["metadata"], "PUT_STATE_METADATA"),
         (vec!["private", "secrets"], "private data (collection \"secrets\")"),
-        (vec!["page", "10"], "GET_STATE_BY_RANGE with pagination"),
-        (vec!["request", "GET_STATE_METADATA"], "GET_STATE_METADATA"),
         (vec!["request", "GET_PRIVATE_DATA_HASH"], "GET_PRIVATE_DATA_HASH"),
         (vec!["request", "PURGE_PRIVATE_DATA"], "PURGE_PRIVATE_DATA"),
         (vec!["request", "INVOKE_CHAINCODE"], "INVOKE_CHAINCODE"),
@@ -114,8 +111,112 @@ async fn requests_that_are_not_built_are_refused_by_name() {
     let message = failure(&network, &["request", "GET_QUERY_RESULT"]).await;
     assert!(message.starts_with("GET_QUERY_RESULT failed: transaction ID: "), "{message}");
     assert!(message.ends_with("ExecuteQuery not supported for leveldb"), "{message}");
-    let message = failure(&network, &["request", "GET_HISTORY_FOR_KEY"]).await;
-    assert!(message.contains("history database is not enabled"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_has_its_rows_and_the_bookmark_of_the_next_one() {
+    let (network, _server) = TestNetwork::new().with_contract().await;
+    submit(&network, &["fill", "250"]).await;
+    let (page, own) = run(&network, &["page", "k00010", "k00013", "2", ""]).await;
+    assert_eq!(page, r#"2 "k00012" k00010,k00011"#);
+    let range = &own.range_queries_info[0];
+    assert_eq!((range.start_key.as_str(), range.end_key.as_str()), ("k00010", "k00011"));
+    assert!(!range.itr_exhausted, "a full page is not the end");
+    assert!(matches!(&range.reads_info, Some(ReadsInfo::RawReads(reads)) if reads.kv_reads.len() == 2));
+
+    let (page, own) = run(&network, &["page", "k00010", "k00013", "2", "k00012"]).await;
+    assert_eq!(page, r#"1 "" k00012"#);
+    let range = &own.range_queries_info[0];
+    assert_eq!((range.start_key.as_str(), range.end_key.as_str()), ("k00012", "k00013"));
+    assert!(range.itr_exhausted);
+
+    let (page, _) = run(&network, &["page", "k", "", "200", ""]).await;
+    assert!(page.starts_with(r#"200 "k00200" k00000,"#), "a page is not cut into batches: {page}");
+    for size in ["0", "-1"] {
+        let (page, _) = run(&network, &["page", "k", "", size, "k00248"]).await;
+        assert_eq!(page, r#"2 "" k00248,k00249"#);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_and_writes_exclude_each_other() {
+    let (network, _server) = TestNetwork::new().with_contract().await;
+    let call = Call::new("basic", &["page then put"]);
+    let (_, message) = network.peers[0].ask(&call, network.client()).await;
+    let tx_id = call.tx_id(network.client());
+    let cause = "unsuppored transaction. Transaction has already performed a paginated query. Writes are not allowed";
+    assert_eq!(message, format!("PUT_STATE failed: transaction ID: {tx_id}: txid [{tx_id}]: {cause}"));
+    let message = failure(&network, &["put then page"]).await;
+    assert!(message.starts_with("GET_STATE_BY_RANGE failed: transaction ID: "), "{message}");
+    let cause = "unsuppored transaction. Paginated queries are supported only in a read-only transaction";
+    assert!(message.ends_with(&format!("]: {cause}")), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_history_of_a_key_comes_newest_first_in_batches_and_is_not_noted() {
+    let (network, _server) = TestNetwork::new().with_contract().await;
+    let call = |args: &[&str]| Call::new("basic", args);
+    let [one, two] = &network.peers;
+    let mut expected = Vec::new();
+    for count in 0..103 {
+        let value = count.to_string();
+        let call = match count {
+            50 => call(&["delete", "k"]),
+            _ => call(&["put", "k", &value]),
+        };
+        network.submit(&call, network.client(), &[one, two]).await;
+        let value = if count == 50 { "" } else { &value };
+        expected.push(format!("{} {value} {}", call.tx_id(network.client()), count == 50));
+    }
+    expected.reverse();
+    let (history, own) = run(&network, &["history", "k"]).await;
+    assert_eq!(history.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(own, KvrwSet::default());
+    assert_eq!(run(&network, &["history", "never written"]).await.0, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_of_a_key_is_read_with_the_key_and_written_without_it() {
+    let (network, _server) = TestNetwork::new().with_contract().await;
+    let (metadata, own) = run(&network, &["get metadata", "k"]).await;
+    assert_eq!(metadata, "");
+    assert_eq!((own.reads.len(), own.reads[0].key.as_str()), (1, "k"));
+
+    let policy = "OR('Org1MSP.peer')";
+    let (_, own) = run(&network, &["set policy", "k", policy]).await;
+    assert!(own.reads.is_empty() && own.writes.is_empty());
+    let write = &own.metadata_writes[0];
+    assert_eq!((write.key.as_str(), write.entries.len()), ("k", 1));
+    submit(&network, &["put with policy", "k", policy]).await;
+    let (metadata, _) = run(&network, &["get metadata", "k"]).await;
+    let expected = ripstop_msp::policy_text::parse(policy).unwrap().encode_to_vec();
+    assert_eq!(metadata, format!("VALIDATION_PARAMETER={}", hex::encode(expected)));
+    let message = failure(&network, &["request", "PUT_STATE_METADATA"]).await;
+    assert!(message.ends_with("the request holds no metadata entry"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_with_a_policy_needs_that_one_and_its_interest_says_so() {
+    let (network, _server) = TestNetwork::new().with_contract().await;
+    let [one, two] = &network.peers;
+    submit(&network, &["put with policy", "k", "OR('Org1MSP.peer')"]).await;
+    let put = |key: &str| Call::new("basic", &["put", key, "v"]);
+
+    let (mine, other) = (put("k"), put("other"));
+    let answer = one.propose(&mine, network.client()).await;
+    let call = &answer.interest.as_ref().unwrap().chaincodes[0];
+    assert_eq!((call.name.as_str(), call.key_policies.len()), ("basic", 1));
+    assert!(call.disregard_namespace_policy);
+    let code = network.commit(mine.envelope(network.client(), &[answer])).await;
+    assert_eq!(code, TxValidationCode::Valid);
+
+    let answer = one.propose(&other, network.client()).await;
+    let code = network.commit(other.envelope(network.client(), &[answer])).await;
+    assert_eq!(code, TxValidationCode::EndorsementPolicyFailure, "the chaincode needs both");
+    let stolen = put("k");
+    let answer = two.propose(&stolen, network.client()).await;
+    let code = network.commit(stolen.envelope(network.client(), &[answer])).await;
+    assert_eq!(code, TxValidationCode::EndorsementPolicyFailure, "the key needs the first one");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,10 +13,12 @@ use prost::Message;
 use ripstop_proto::protos::chaincode_message::Type;
 use ripstop_proto::protos::chaincode_server::{Chaincode, ChaincodeServer};
 use ripstop_proto::protos::{
-    ChaincodeEvent, ChaincodeId, ChaincodeInput, ChaincodeMessage, DelState, GetState, GetStateByRange,
-    GetStateMultiple, GetStateMultipleResult, PutState, PutStateMetadata, QueryMetadata, QueryResponse,
-    QueryStateClose, QueryStateNext, Response, WriteBatchState, WriteRecord,
+    ChaincodeEvent, ChaincodeId, ChaincodeInput, ChaincodeMessage, DelState, GetHistoryForKey, GetState,
+    GetStateByRange, GetStateMetadata, GetStateMultiple, GetStateMultipleResult, PutState, PutStateMetadata,
+    QueryMetadata, QueryResponse, QueryResponseMetadata, QueryResultBytes, QueryStateClose, QueryStateNext, Response,
+    StateMetadata, StateMetadataResult, WriteBatchState, WriteRecord,
 };
+use ripstop_proto::queryresult::{KeyModification, Kv};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -208,12 +210,27 @@ impl Turn {
                 self.ask(Type::QueryStateClose, close()).await?
             }
             ["next of nothing"] => self.ask(Type::QueryStateNext, QueryStateNext { id: "x".into() }).await?,
-            ["page", size] => {
-                let metadata = QueryMetadata { page_size: size.parse().unwrap(), ..Default::default() };
-                let range = GetStateByRange { metadata: metadata.encode_to_vec().into(), ..Default::default() };
-                self.ask(Type::GetStateByRange, range).await?
+            ["page", start, end, size, bookmark] => self.page(start, end, size.parse().unwrap(), bookmark).await?,
+            ["page then put"] => {
+                self.page("", "", 1, "").await?;
+                self.put("k", "v").await?
             }
-            ["metadata"] => self.ask(Type::PutStateMetadata, PutStateMetadata::default()).await?,
+            ["put then page"] => {
+                self.put("k", "v").await?;
+                self.page("", "", 1, "").await?
+            }
+            ["history", key] => self.history(key).await?,
+            ["get metadata", key] => self.metadata_of(key).await?,
+            ["set policy", key, policy] => {
+                let (key, metadata) = ((*key).into(), Some(policy_entry(policy)));
+                self.ask(Type::PutStateMetadata, PutStateMetadata { key, metadata, ..Default::default() }).await?
+            }
+            ["put with policy", key, policy] => {
+                let put = WriteRecord { r#type: 9, key: (*key).into(), value: "v".into(), ..Default::default() };
+                let metadata = Some(policy_entry(policy));
+                let set = WriteRecord { r#type: 21, key: (*key).into(), metadata, ..Default::default() };
+                self.ask(Type::WriteBatchState, WriteBatchState { rec: vec![put, set] }).await?
+            }
             ["private", collection] => {
                 self.ask(Type::GetState, GetState { key: "k".into(), collection: (*collection).into() }).await?
             }
@@ -278,6 +295,44 @@ impl Turn {
         Ok(sizes.join(",").into())
     }
 
+    /// Count, bookmark and keys of one page.
+    async fn page(&mut self, start: &str, end: &str, page_size: i32, bookmark: &str) -> Result<Bytes, String> {
+        let metadata = QueryMetadata { page_size, bookmark: bookmark.into() }.encode_to_vec().into();
+        let range = GetStateByRange { start_key: start.into(), end_key: end.into(), metadata, ..Default::default() };
+        let page = QueryResponse::decode(self.ask(Type::GetStateByRange, range).await?).unwrap();
+        assert!(!page.has_more && !page.id.is_empty());
+        let metadata = QueryResponseMetadata::decode(page.metadata).unwrap();
+        let key = |result: QueryResultBytes| Kv::decode(result.result_bytes).unwrap().key;
+        let keys: Vec<String> = page.results.into_iter().map(key).collect();
+        Ok(format!("{} {:?} {}", metadata.fetched_records_count, metadata.bookmark, keys.join(",")).into())
+    }
+
+    /// All modifications of a key as transaction, value and whether it is a delete, in lines.
+    async fn history(&mut self, key: &str) -> Result<Bytes, String> {
+        let mut batch = self.ask(Type::GetHistoryForKey, GetHistoryForKey { key: key.into() }).await?;
+        let mut lines = Vec::new();
+        loop {
+            let QueryResponse { results, has_more, id, .. } = QueryResponse::decode(batch).unwrap();
+            for result in results {
+                let found = KeyModification::decode(result.result_bytes).unwrap();
+                assert!(found.timestamp.is_some());
+                let value = String::from_utf8_lossy(&found.value).into_owned();
+                lines.push(format!("{} {value} {}", found.tx_id, found.is_delete));
+            }
+            if !has_more {
+                return Ok(lines.join("\n").into());
+            }
+            batch = self.ask(Type::QueryStateNext, QueryStateNext { id }).await?;
+        }
+    }
+
+    async fn metadata_of(&mut self, key: &str) -> Result<Bytes, String> {
+        let get = GetStateMetadata { key: key.into(), ..Default::default() };
+        let found = StateMetadataResult::decode(self.ask(Type::GetStateMetadata, get).await?).unwrap();
+        let entries = found.entries.into_iter().map(|entry| format!("{}={}", entry.metakey, hex::encode(entry.value)));
+        Ok(entries.collect::<Vec<_>>().join(",").into())
+    }
+
     /// Two requests without waiting: the second one gets no answer.
     async fn flood(&mut self) {
         for _ in 0..50 {
@@ -308,6 +363,12 @@ impl Turn {
             ChaincodeMessage { txid: self.start.txid.clone(), channel_id: self.start.channel_id.clone(), ..message };
         let _ = self.outgoing.send(Ok(ids)).await;
     }
+}
+
+/// Key metadata with this endorsement policy.
+fn policy_entry(policy: &str) -> StateMetadata {
+    let policy = ripstop_msp::policy_text::parse(policy).unwrap();
+    StateMetadata { metakey: "VALIDATION_PARAMETER".into(), value: policy.encode_to_vec().into() }
 }
 
 fn message(kind: Type, payload: Vec<u8>) -> ChaincodeMessage {

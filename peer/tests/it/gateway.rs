@@ -183,6 +183,21 @@ async fn the_load_is_spread_over_the_healthy_peers_of_another_organization() {
 }
 
 #[tokio::test]
+async fn the_policies_of_written_keys_are_planned_for() {
+    let test = TestGateway::start().await;
+    let [one, two] = &test.network.peers;
+    for (key, policy) in [("mine", "OR('Org1MSP.peer')"), ("theirs", "AND('Org2MSP.peer')")] {
+        let call = Call::new("basic", &["put with policy", key, policy]);
+        test.network.submit(&call, test.network.client(), &[one, two]).await;
+    }
+    test.endorse_call(&Call::new("basic", &["put", "mine", "v"])).await.unwrap();
+    assert_eq!(test.calls(), [0, 0, 0], "the chaincode's policy does not matter");
+    test.endorse_call(&Call::new("basic", &["put", "theirs", "v"])).await.unwrap();
+    test.endorse_call(&Call::new("basic", &["put", "other", "v"])).await.unwrap();
+    assert_eq!(test.calls().iter().sum::<usize>(), 2);
+}
+
+#[tokio::test]
 async fn a_dead_peer_is_gone_round_at_once_and_used_again_when_it_returns() {
     let mut test = TestGateway::start().await;
     let stop = CancellationToken::new();

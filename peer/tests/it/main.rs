@@ -22,6 +22,7 @@ mod endorser;
 mod explanations;
 mod fabric_chain;
 mod gateway;
+mod key_policies;
 mod lifecycle;
 mod metrics;
 mod run;
