@@ -10,12 +10,12 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use prost::Message;
-use ripstop_proto::block::{COMMIT_HASH, TRANSACTIONS_FILTER, header_hash, set_metadata_slot};
+use ripstop_proto::block::{COMMIT_HASH, ROOTS, TRANSACTIONS_FILTER, header_hash, set_metadata_slot};
 use ripstop_proto::commit_hash;
 use ripstop_proto::common::{Block, BlockHeader, Metadata};
 use ripstop_proto::hash::Hash;
 use ripstop_proto::protos::TxValidationCode;
-use ripstop_proto::ripstop::v1::BlockRecord;
+use ripstop_proto::ripstop::v1::{BlockRecord, BlockRoots};
 
 use crate::committed::Committed;
 use crate::contents;
@@ -25,6 +25,7 @@ use crate::error::CommitError;
 use crate::explanation;
 use crate::history;
 use crate::ledger::Ledger;
+use crate::roots::{results_root, transactions_root};
 use crate::state::StateView;
 use crate::store::{Batch, StoreError};
 use crate::updates::Updates;
@@ -146,6 +147,22 @@ impl Ledger {
             decision::decide(number, &entries, &mut codes, &before).map_err(|error| self.stopped_by(number, &error))?;
         let private_writes = decision::matching_private_writes(private_writes, &entries, &codes);
         let commit_hash = fill_metadata(&mut block, &codes, &updates, &writer.tip);
+        if let Some(roots) = &self.roots {
+            let lists = || (transactions_root(&block), results_root(&codes, &entries));
+            let state_root = || roots.lock().apply(number, &updates, &view);
+            let (state_root, (transactions_root, results_root)) = rayon::join(state_root, lists);
+            let state_root = state_root.map_err(|error| self.stopped_by(number, &error))?;
+            let block_roots = BlockRoots {
+                channel_id: self.channel_id.clone(),
+                number,
+                block_hash: bytes_of(&header_hash(&header)),
+                commit_hash: commit_hash.as_ref().map_or(Bytes::new(), bytes_of),
+                state_root: bytes_of(&state_root),
+                transactions_root: bytes_of(&transactions_root),
+                results_root: bytes_of(&results_root),
+            };
+            set_metadata_slot(&mut block, ROOTS, block_roots.encode_to_vec().into());
+        }
 
         let record = BlockRecord { block: Some(block), refusals, private_writes };
         let started = Instant::now();
@@ -168,7 +185,7 @@ impl Ledger {
         writer.tip = Tip {
             height: number + 1,
             block_hash: Bytes::copy_from_slice(&block_hash),
-            commit_hash: commit_hash.map_or(Bytes::new(), |hash| Bytes::copy_from_slice(&hash)),
+            commit_hash: commit_hash.as_ref().map_or(Bytes::new(), bytes_of),
         };
         let committed = Arc::new(CommittedBlock {
             block: Arc::new(record.block.unwrap_or_default()),
@@ -196,6 +213,9 @@ impl Ledger {
         self.tell_time("ledger_statedb_commit_time", started);
         self.remember(Arc::clone(&pending.committed.block));
         self.publish(StateView::new(self.store.snapshot(), height));
+        if let Some(roots) = &self.roots {
+            roots.lock().checkpoint_if_due().map_err(|error| self.stopped_by(height - 1, &error))?;
+        }
         Ok(writer.pending.take().map(|pending| pending.committed))
     }
 
@@ -272,6 +292,10 @@ fn fill_metadata(block: &mut Block, codes: &[TxValidationCode], updates: &Update
     });
     set_metadata_slot(block, COMMIT_HASH, stored);
     commit_hash
+}
+
+fn bytes_of(hash: &Hash) -> Bytes {
+    Bytes::copy_from_slice(hash)
 }
 
 /// The commit hash of the block that follows `tip`; none for genesis.

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use ripstop_proto::block::{self, TRANSACTIONS_FILTER};
 use ripstop_proto::common::{Block, ChannelHeader, Envelope, HeaderType, Payload};
 use ripstop_proto::envelope::OpenEnvelope;
+use ripstop_proto::hash::{Hash, sha256};
 use ripstop_proto::protos::TxValidationCode;
 use ripstop_proto::read_write_set::ReadWriteSet;
 use ripstop_proto::transaction::OpenTransaction;
@@ -17,6 +18,8 @@ pub(crate) struct Entry {
     /// The id to index; `None` when the entry has none that can be read.
     pub(crate) tx_id: Option<String>,
     pub(crate) contents: Contents,
+    /// SHA-256 of the chaincode event's bytes, where there is one.
+    pub(crate) event_hash: Option<Hash>,
 }
 
 /// What an entry does if it stays valid.
@@ -70,27 +73,28 @@ fn open(entry: &Bytes, code: TxValidationCode) -> Entry {
             TxValidationCode::Valid => Contents::Unreadable(TxValidationCode::InvalidOtherReason),
             _ => Contents::Nothing,
         };
-        return Entry { tx_id: tx_id_of_broken(entry), contents };
+        return Entry { tx_id: tx_id_of_broken(entry), contents, event_hash: None };
     };
     let tx_id = Some(envelope.index_tx_id());
-    let contents = match (code, envelope.header_type()) {
+    let (contents, event_hash) = match (code, envelope.header_type()) {
         (TxValidationCode::Valid, Some(HeaderType::EndorserTransaction)) => endorsed(envelope.payload.data),
         (TxValidationCode::Valid, Some(HeaderType::Config)) => match envelope.payload.data.is_empty() {
-            true => Contents::Unreadable(TxValidationCode::InvalidConfigTransaction),
-            false => Contents::Config(envelope.payload.data),
+            true => (Contents::Unreadable(TxValidationCode::InvalidConfigTransaction), None),
+            false => (Contents::Config(envelope.payload.data), None),
         },
-        _ => Contents::Nothing,
+        _ => (Contents::Nothing, None),
     };
-    Entry { tx_id, contents }
+    Entry { tx_id, contents, event_hash }
 }
 
-fn endorsed(payload_data: Bytes) -> Contents {
+fn endorsed(payload_data: Bytes) -> (Contents, Option<Hash>) {
     let Ok(action) = OpenTransaction::open(payload_data).and_then(|transaction| transaction.chaincode_action()) else {
-        return Contents::Unreadable(TxValidationCode::NilTxaction);
+        return (Contents::Unreadable(TxValidationCode::NilTxaction), None);
     };
+    let event_hash = (!action.events.is_empty()).then(|| sha256(&[&action.events]));
     match ReadWriteSet::decode(action.results) {
-        Ok(read_write_set) => Contents::Endorsed(read_write_set),
-        Err(_) => Contents::Unreadable(TxValidationCode::InvalidOtherReason),
+        Ok(read_write_set) => (Contents::Endorsed(read_write_set), event_hash),
+        Err(_) => (Contents::Unreadable(TxValidationCode::InvalidOtherReason), None),
     }
 }
 

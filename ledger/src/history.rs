@@ -55,6 +55,10 @@ impl History {
 
     fn next_modification(&mut self) -> Result<Option<KeyModification>, LedgerError> {
         let Some((entry, _)) = self.entries.next()? else { return Ok(None) };
+        self.modification_of(&entry)
+    }
+
+    fn modification_of(&mut self, entry: &Bytes) -> Result<Option<KeyModification>, LedgerError> {
         let position = read_position(&entry[self.position_offset..]);
         let Version { block_number, tx_index } = position.ok_or_else(|| self.damaged("an entry has no position"))?;
         if self.block.as_ref().is_none_or(|(number, _)| *number != block_number) {
@@ -66,6 +70,17 @@ impl History {
         let modification = entry.and_then(|entry| modification(entry, &self.namespace, &self.key));
         let absent = || self.damaged(&format!("transaction {tx_index} of block {block_number} does not write it"));
         modification.ok_or_else(absent).map(Some)
+    }
+
+    /// The value that the key had after transaction `at` had written it or its metadata.
+    pub(crate) fn value_at(mut self, at: Version) -> Result<Option<Bytes>, LedgerError> {
+        while let Some((entry, _)) = self.entries.next()? {
+            let position = read_position(&entry[self.position_offset..]);
+            if position.ok_or_else(|| self.damaged("an entry has no position"))? <= at {
+                return Ok(self.modification_of(&entry)?.map(|modification| modification.value));
+            }
+        }
+        Ok(None)
     }
 
     fn damaged(&self, reason: &str) -> LedgerError {

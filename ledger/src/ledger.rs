@@ -21,6 +21,7 @@ use crate::error::LedgerError;
 use crate::explanation::EXPLAINED_BLOCKS;
 use crate::files::{FileError, Files};
 use crate::history::History;
+use crate::roots::Roots;
 use crate::simulator::Simulator;
 use crate::state::StateView;
 use crate::store::{Batch, Store, StoreError, Stores};
@@ -39,6 +40,24 @@ pub struct Options {
     pub blocks: block_store::Settings,
     /// For how many blocks it is kept why transactions are invalid, at least 1.
     pub explained_blocks: u64,
+    /// How the state trie is kept; `None` where blocks get no roots, as in tests of contracts.
+    pub trie: Option<TrieSettings>,
+}
+
+/// How the trie over the state is kept. Roots do not depend on it.
+#[derive(Debug, Clone, Copy)]
+pub struct TrieSettings {
+    /// Bytes of memory for its nodes; others are read when they are needed.
+    pub memory_bytes: usize,
+    /// Blocks between two writes of what changed; about so many are looked at again after a crash.
+    pub checkpoint_blocks: u64,
+}
+
+impl Default for TrieSettings {
+    /// Memory for all nodes of about 300,000 keys.
+    fn default() -> Self {
+        Self { memory_bytes: 96 << 20, checkpoint_blocks: 256 }
+    }
 }
 
 impl Options {
@@ -49,6 +68,7 @@ impl Options {
             stores: Arc::new(crate::store::MemoryStores::new()),
             blocks: block_store::Settings::default(),
             explained_blocks: EXPLAINED_BLOCKS,
+            trie: Some(TrieSettings::default()),
         }
     }
 }
@@ -62,6 +82,7 @@ impl Default for Options {
             stores: Arc::new(crate::store::LevelDbStores::default()),
             blocks: block_store::Settings::default(),
             explained_blocks: EXPLAINED_BLOCKS,
+            trie: Some(TrieSettings::default()),
         }
     }
 }
@@ -87,6 +108,8 @@ pub struct Ledger {
     pub(crate) blocks: Arc<BlockStore>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) writer: Mutex<Writer>,
+    /// The state trie; as far as the newest block, whose state may not be visible yet.
+    pub(crate) roots: Option<Mutex<Roots>>,
     pub(crate) published: RwLock<StateView>,
     /// The newest blocks, which many ask for at once right after their commit.
     pub(crate) recent: Mutex<VecDeque<Arc<Block>>>,
@@ -230,7 +253,12 @@ impl Ledger {
 impl Drop for Ledger {
     /// Makes the derived store durable, so that the next start has nothing to replay.
     fn drop(&mut self) {
-        let synced: Result<(), StoreError> = self.store.write(&Batch::default(), true);
+        // After a failure nothing more is written: what is true is found out at the next start.
+        if self.writer.get_mut().ended.is_some() {
+            return;
+        }
+        let saved = self.roots.as_ref().map_or(Ok(()), |roots| roots.lock().close());
+        let synced: Result<(), StoreError> = saved.and_then(|()| self.store.write(&Batch::default(), true));
         if let Err(error) = synced {
             tracing::warn!(channel = %self.channel_id, %error, "index and state were not synced, the next start replays some blocks");
         }

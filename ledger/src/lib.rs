@@ -31,6 +31,10 @@ mod mvcc;
 mod range_read;
 mod updates;
 
+mod roots;
+mod state_proof;
+mod trie_records;
+
 mod commit;
 mod error;
 mod ledger;
@@ -41,8 +45,9 @@ pub use commit::{CheckedBlock, CommittedBlock, Verdict};
 pub use error::{CommitError, LedgerError};
 pub use explanation::EXPLAINED_BLOCKS;
 pub use history::History;
-pub use ledger::{Ledger, Options, TransactionPosition};
+pub use ledger::{Ledger, Options, TransactionPosition, TrieSettings};
 pub use ripstop_proto::ripstop::v1::{BlockRecord, Explanation, PrivateWrite, ReadConflict, Refusal};
 pub use simulator::{Page, RangeId, SimulationResult, Simulator, SimulatorError, WrittenKey};
 pub use state::{Metadata, StateRange, StateView};
+pub use state_proof::{ProofError, ProvedContent, StateProof};
 pub use version::{Version, VersionedValue};

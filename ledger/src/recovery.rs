@@ -6,6 +6,7 @@
 //! has another format, lacks a block in between, or does not belong to this chain. Every
 //! replayed block must give the commit hash that was stored with it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -27,8 +28,10 @@ use crate::error::{CommitError, LedgerError};
 use crate::explanation;
 use crate::history;
 use crate::ledger::{Ledger, Options, mark_for_rebuild, rebuild_mark};
+use crate::roots::Roots;
 use crate::state::StateView;
 use crate::store::{Batch, Store, StoreError};
+use crate::updates;
 use crate::{PrivateWrite, Refusal};
 
 const BLOCKS_FOLDER: &str = "blocks";
@@ -60,7 +63,7 @@ impl Ledger {
             return Err(LedgerError::Exists { folder: folder.to_owned(), height });
         }
         let tip = Tip { height: 0, block_hash: Bytes::new(), commit_hash: Bytes::new() };
-        let ledger = parts.into_ledger(folder, channel_id.to_owned(), tip);
+        let ledger = parts.into_ledger(folder, channel_id.to_owned(), tip)?;
         let verdicts = vec![Verdict::valid(); genesis.data.as_ref().map_or(0, |data| data.data.len())];
         match ledger.commit(CheckedBlock { block: genesis, verdicts, private_writes: Vec::new() }) {
             Ok(_) => Ok(ledger),
@@ -95,7 +98,7 @@ impl Ledger {
         let channel_id = channel_of(&genesis).map_err(|reason| contradiction(folder, 0, &reason))?;
         let parts = parts.of_one_chain(folder)?;
         let tip = parts.replay(folder)?;
-        Ok(parts.into_ledger(folder, channel_id, tip))
+        parts.into_ledger(folder, channel_id, tip)
     }
 }
 
@@ -172,9 +175,50 @@ impl Parts {
         Ok(tip)
     }
 
-    fn into_ledger(self, folder: &Path, channel_id: String, tip: Tip) -> Ledger {
+    /// The state trie, brought to where the state is.
+    fn roots(&self, state: &StateView) -> Result<Option<Mutex<Roots>>, LedgerError> {
+        let Some(settings) = self.options.trie else { return Ok(None) };
+        let mut roots = Roots::open(&self.store, settings)?;
+        let height = state.height();
+        if roots.height() == 0 || roots.height() > height {
+            if height > 0 || roots.height() > 0 {
+                roots.rebuild(state)?;
+            }
+        } else if roots.height() < height {
+            roots.catch_up(&self.keys_written(roots.height(), height)?, state)?;
+        }
+        let last = height.checked_sub(1).map(|number| self.blocks.block(number)).transpose()?.flatten();
+        let Some(expected) = last.as_ref().and_then(block::block_roots) else { return Ok(Some(Mutex::new(roots))) };
+        if expected.state_root != roots.state_root()[..] {
+            roots.rebuild(state)?;
+        }
+        if expected.state_root != roots.state_root()[..] {
+            tracing::error!(
+                channel_id = expected.channel_id,
+                height,
+                "the state is not the one that was committed: its root differs from the one in the last block; \
+                 have index and state built again from the blocks with `ripstop ledger rebuild`"
+            );
+        }
+        Ok(Some(Mutex::new(roots)))
+    }
+
+    /// The store keys of all keys that the valid transactions of some blocks write.
+    fn keys_written(&self, from: u64, to: u64) -> Result<Vec<Vec<u8>>, LedgerError> {
+        let mut keys = BTreeSet::new();
+        for number in from..to {
+            let block = self.blocks.block(number)?.unwrap_or_default();
+            let codes = contents::codes(&block).unwrap_or_default();
+            let entries = contents::open_entries(&block, &codes);
+            keys.extend(entries.iter().flat_map(|entry| updates::written_keys(&entry.contents)));
+        }
+        Ok(keys.into_iter().collect())
+    }
+
+    fn into_ledger(self, folder: &Path, channel_id: String, tip: Tip) -> Result<Ledger, LedgerError> {
         let view = StateView::new(self.store.snapshot(), tip.height);
-        Ledger {
+        let roots = self.roots(&view)?;
+        Ok(Ledger {
             channel_id,
             folder: folder.to_owned(),
             files: self.options.files,
@@ -185,7 +229,8 @@ impl Parts {
             published: RwLock::new(view),
             recent: Mutex::default(),
             writer: Mutex::new(Writer { tip, pending: None, ended: None }),
-        }
+            roots,
+        })
     }
 }
 

@@ -26,6 +26,8 @@ use crate::version::{Version, VersionedValue};
 const PREFIX: u8 = b'd';
 const SEPARATOR: u8 = 0;
 const AFTER_SEPARATOR: u8 = 1;
+/// Names of chaincodes and collections hold no such characters.
+const PRIVATE_MARK: &str = "$$p";
 
 /// Key-level metadata: values by name.
 pub type Metadata = BTreeMap<String, Bytes>;
@@ -171,7 +173,7 @@ pub(crate) fn write_store_key(bytes: &mut Vec<u8>, space: Space<'_>, key: &[u8])
     match space {
         Space::Public(namespace) => bytes.extend_from_slice(namespace.as_bytes()),
         Space::Hashed(namespace, collection) => write_collection(bytes, namespace, "$$h", collection),
-        Space::Private(namespace, collection) => write_collection(bytes, namespace, "$$p", collection),
+        Space::Private(namespace, collection) => write_collection(bytes, namespace, PRIVATE_MARK, collection),
     }
     bytes.push(SEPARATOR);
     bytes.extend_from_slice(key);
@@ -221,6 +223,29 @@ pub(crate) fn rows(snapshot: &dyn Snapshot, space: Space<'_>, start: &[u8], end:
     }
     let key_offset = from.len() - start.len();
     Rows { cursor: snapshot.range(&from, &to), key_offset }
+}
+
+/// A walk over the whole state that all peers share, keys as they are in the store.
+pub(crate) fn all_rows(snapshot: &dyn Snapshot) -> AllRows {
+    AllRows { cursor: snapshot.range(&[PREFIX], &[PREFIX + 1]) }
+}
+
+/// See [`all_rows`].
+pub(crate) struct AllRows {
+    cursor: Box<dyn Cursor>,
+}
+
+impl AllRows {
+    pub(crate) fn next(&mut self) -> Result<Option<(Bytes, VersionedValue)>, StoreError> {
+        while let Some((key, value)) = self.cursor.next()? {
+            let namespace = key.split(|byte| *byte == SEPARATOR).next().unwrap_or_default();
+            let is_private = namespace.windows(PRIVATE_MARK.len()).any(|part| part == PRIVATE_MARK.as_bytes());
+            if !is_private {
+                return Ok(Some((key, decode_entry(value)?)));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// A walk over entries with keys as bytes.

@@ -18,7 +18,7 @@ use ripstop_proto::read_write_set::ReadWriteSet;
 use crate::PrivateWrite;
 use crate::committed::Committed;
 use crate::contents::Contents;
-use crate::state::Space;
+use crate::state::{self, Space};
 use crate::store::StoreError;
 use crate::version::Version;
 
@@ -271,6 +271,20 @@ pub(crate) fn written_values(read_write_set: &ReadWriteSet) -> Vec<(Space<'_>, &
     of_values
         .map(|((namespace, collection, key), change)| (space_of(namespace, collection), key, change.deletes()))
         .collect()
+}
+
+/// The store keys of all keys that a transaction writes, or whose metadata it writes.
+pub(crate) fn written_keys(contents: &Contents) -> Vec<Vec<u8>> {
+    match contents {
+        Contents::Endorsed(read_write_set) => changes_of(read_write_set)
+            .into_keys()
+            .map(|(namespace, collection, key)| state::store_key(space_of(namespace, collection), key))
+            .collect(),
+        Contents::Config(_) => {
+            vec![state::store_key(Space::Public(CONFIG_NAMESPACE), config::STATE_KEY.as_bytes())]
+        }
+        Contents::Nothing | Contents::Unreadable(_) => Vec::new(),
+    }
 }
 
 fn space_of<'a>(namespace: &'a str, collection: &'a str) -> Space<'a> {

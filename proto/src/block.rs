@@ -14,6 +14,7 @@ use prost::Message;
 use crate::common::{Block, BlockHeader, BlockMetadata, HeaderType, LastConfig, Metadata, OrdererBlockMetadata};
 use crate::envelope::OpenEnvelope;
 use crate::hash::{Hash, sha256};
+use crate::ripstop::v1::BlockRoots;
 
 /// Slots that a block carries from the orderer on.
 pub const METADATA_SLOTS: usize = 5;
@@ -27,6 +28,8 @@ pub const TRANSACTIONS_FILTER: usize = 2;
 pub const ORDERER: usize = 3;
 /// Slot of the commit hash; a peer writes it.
 pub const COMMIT_HASH: usize = 4;
+/// Slot of a marshalled `ripstop.v1.BlockRoots`; peers of ours add it, Fabric's know no such slot.
+pub const ROOTS: usize = 5;
 
 /// The bytes whose SHA-256 is the block hash.
 pub fn header_der(header: &BlockHeader) -> Vec<u8> {
@@ -108,6 +111,12 @@ pub fn last_config_index(block: &Block) -> Result<u64, prost::DecodeError> {
 pub fn commit_hash(block: &Block) -> Option<Hash> {
     let metadata = Metadata::decode(metadata_slot(block, COMMIT_HASH)).ok()?;
     metadata.value.as_ref().try_into().ok()
+}
+
+/// The roots a peer stored in slot 5, if there are any.
+pub fn block_roots(block: &Block) -> Option<BlockRoots> {
+    let bytes = metadata_slot(block, ROOTS);
+    BlockRoots::decode(bytes).ok().filter(|_| !bytes.is_empty())
 }
 
 /// Whether the block carries a channel configuration: a single entry of type CONFIG.

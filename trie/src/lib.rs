@@ -51,7 +51,7 @@ pub use nibbles::Path;
 pub use node::EMPTY_ROOT;
 pub use plain::{PlainTrie, list_key};
 pub use proof::{Proof, ProofError, verify};
-pub use state::{result_leaf, state_leaf, state_path};
+pub use state::{StateLeaf, result_leaf, state_leaf, state_path};
 pub use state_trie::{KEPT_ROOTS, StateTrie};
 pub use store::{MemoryStore, NodeStore, RecordKey, StoreBatch, StoreError};
 pub use write_set::{Write, WriteSet};

@@ -3,7 +3,7 @@
 //! A key's leaf names the transaction that last wrote it and the hashes of what it wrote: enough
 //! to prove a value without holding it.
 
-use crate::keccak::keccak256;
+use crate::keccak::{Hash, keccak256};
 use crate::nibbles::Path;
 use crate::rlp;
 
@@ -35,6 +35,43 @@ pub fn state_leaf(block_number: u64, tx_index: u64, value: &[u8], metadata: Opti
     leaf
 }
 
+/// What the leaf of a key says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateLeaf {
+    /// Block of the transaction that last wrote the key.
+    pub block_number: u64,
+    /// Its index in the block.
+    pub tx_index: u64,
+    /// Keccak-256 of the value.
+    pub value_hash: Hash,
+    /// Keccak-256 of the metadata, where there is some.
+    pub metadata_hash: Option<Hash>,
+}
+
+impl StateLeaf {
+    /// Reads what [`state_leaf`] writes; none when the bytes are nothing of the kind.
+    pub fn read(leaf: &[u8]) -> Option<Self> {
+        let (rlp::Item::List(mut payload), []) = rlp::split(leaf).ok()? else { return None };
+        let mut next = || {
+            let (rlp::Item::String(string), rest) = rlp::split(payload).ok()? else { return None };
+            payload = rest;
+            Some(string)
+        };
+        let (block_number, tx_index) = (read_number(next()?)?, read_number(next()?)?);
+        let value_hash = next()?.try_into().ok()?;
+        let metadata_hash = match next()? {
+            [] => None,
+            hash => Some(hash.try_into().ok()?),
+        };
+        payload.is_empty().then_some(Self { block_number, tx_index, value_hash, metadata_hash })
+    }
+}
+
+fn read_number(bytes: &[u8]) -> Option<u64> {
+    let is_number = bytes.len() <= 8 && bytes.first() != Some(&0);
+    is_number.then(|| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+}
+
 /// The leaf of one transaction in a block's results trie: RLP of the validation code and SHA-256
 /// of the chaincode event's bytes, or the empty string where there is no event.
 pub fn result_leaf(validation_code: u8, event_hash: Option<&[u8; 32]>) -> Vec<u8> {
@@ -45,4 +82,25 @@ pub fn result_leaf(validation_code: u8, event_hash: Option<&[u8; 32]>) -> Vec<u8
     rlp::put_list_header(&mut leaf, payload.len());
     leaf.extend_from_slice(&payload);
     leaf
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leaf_is_read_as_it_was_written_and_nothing_else_is() {
+        for (block_number, tx_index) in [(0, 0), (1, 127), (u64::MAX, 128)] {
+            for metadata in [None, Some(&b""[..]), Some(b"metadata")] {
+                let leaf = state_leaf(block_number, tx_index, b"value", metadata);
+                let metadata_hash = metadata.map(keccak256);
+                let expected = StateLeaf { block_number, tx_index, value_hash: keccak256(b"value"), metadata_hash };
+                assert_eq!(StateLeaf::read(&leaf), Some(expected));
+                for length in 0..leaf.len() {
+                    assert_eq!(StateLeaf::read(&leaf[..length]), None, "cut to {length} bytes");
+                }
+                assert_eq!(StateLeaf::read(&[&leaf[..], b"x"].concat()), None);
+            }
+        }
+    }
 }

@@ -168,6 +168,22 @@ impl StateTrie {
         Ok(self.root)
     }
 
+    /// Applies what several blocks wrote, as it stands after `number`, the last of them. Roots
+    /// before this one cannot be proved any more.
+    pub fn catch_up(&mut self, number: u64, writes: &WriteSet<'_>) -> Result<Hash, Error> {
+        if !self.usable {
+            return Err(Error::Unusable);
+        }
+        self.usable = false;
+        self.recent = Recent::default();
+        self.apply_writes(writes, false)?;
+        self.root = self.compute_root()?;
+        self.usable = true;
+        self.number = Some(number);
+        self.make_room();
+        Ok(self.root)
+    }
+
     fn apply_writes(&mut self, writes: &WriteSet<'_>, keep: bool) -> Result<(), Error> {
         let copying = if matches!(self.saving, Saving::Copying { .. }) { self.checkpoint - 1 } else { 0 };
         let work = Work { store: &*self.store, checkpoint: self.checkpoint, copying, keep };

@@ -23,6 +23,8 @@ mod oracle;
 mod private_writes;
 mod read_rules;
 mod reads;
+#[cfg(feature = "leveldb")]
+mod roots;
 mod serial_model;
 mod simulated_by_fabric;
 mod simulator;
