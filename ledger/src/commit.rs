@@ -73,8 +73,8 @@ pub struct CommittedBlock {
     pub commit_hash: Hash,
 }
 
-/// The end of the chain as stored.
-#[derive(Debug, Clone)]
+/// The end of the chain as stored; by default that of a chain without blocks.
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Tip {
     /// Number of the next block.
     pub(crate) height: u64,

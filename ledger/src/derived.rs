@@ -169,6 +169,27 @@ pub(crate) fn tx_key(tx_id: &str) -> Vec<u8> {
     }
 }
 
+/// Whether a key is that of the explanations of a block below `number`.
+pub(crate) fn is_explanation_before(key: &[u8], number: u64) -> bool {
+    key.first() == Some(&b'e') && key < &explanations_key(number)[..]
+}
+
+/// What an entry is, for whoever looks for it.
+pub(crate) fn name_of(key: &[u8]) -> String {
+    let (kind, rest) = key.split_at(key.len().min(1));
+    match kind {
+        b"d" => {
+            let namespace_bytes = rest.iter().position(|byte| *byte == 0).unwrap_or(rest.len());
+            let (namespace, key) = rest.split_at(namespace_bytes);
+            let key = key.strip_prefix(&[0]).unwrap_or(key);
+            let key = std::str::from_utf8(key).map_or_else(|_| hex::encode(key), |key| format!("{key:?}"));
+            format!("the state of key {key} in namespace {:?}", String::from_utf8_lossy(namespace))
+        }
+        b"t" => format!("the place of transaction {}", String::from_utf8_lossy(rest)),
+        _ => format!("entry {} {}", String::from_utf8_lossy(kind), hex::encode(rest)),
+    }
+}
+
 fn number_key(number: u64) -> Vec<u8> {
     [&b"n"[..], &number.to_be_bytes()].concat()
 }

@@ -14,6 +14,7 @@
 pub mod files;
 
 pub mod block_store;
+mod fabric_block_files;
 
 mod derived;
 mod state;
@@ -37,17 +38,22 @@ mod trie_records;
 
 mod commit;
 mod error;
+mod judgement;
 mod ledger;
 mod recovery;
+mod verification;
 
 pub use block_store::{BlockStore, BlockStoreError};
 pub use commit::{CheckedBlock, CommittedBlock, Verdict};
 pub use error::{CommitError, LedgerError};
 pub use explanation::EXPLAINED_BLOCKS;
+pub use fabric_block_files::FabricBlockFiles;
 pub use history::History;
+pub use judgement::{Difference, Judgement};
 pub use ledger::{Ledger, Options, TransactionPosition, TrieSettings};
 pub use ripstop_proto::ripstop::v1::{BlockRecord, Explanation, PrivateWrite, ReadConflict, Refusal};
 pub use simulator::{Page, RangeId, SimulationResult, Simulator, SimulatorError, WrittenKey};
 pub use state::{Metadata, StateRange, StateView};
 pub use state_proof::{ProofError, ProvedContent, StateProof};
+pub use verification::{DerivedFinding, Verification};
 pub use version::{Version, VersionedValue};

@@ -26,6 +26,7 @@ use crate::decision::{self, Decision};
 use crate::derived::{self, Applied, Savepoint};
 use crate::error::{CommitError, LedgerError};
 use crate::explanation;
+use crate::files::Lock;
 use crate::history;
 use crate::ledger::{Ledger, Options, mark_for_rebuild, rebuild_mark};
 use crate::roots::Roots;
@@ -34,8 +35,8 @@ use crate::store::{Batch, Store, StoreError};
 use crate::updates;
 use crate::{PrivateWrite, Refusal};
 
-const BLOCKS_FOLDER: &str = "blocks";
-const DERIVED_FOLDER: &str = "derived";
+pub(crate) const BLOCKS_FOLDER: &str = "blocks";
+pub(crate) const DERIVED_FOLDER: &str = "derived";
 /// Replayed blocks between syncs of the derived store.
 const CHECKPOINT_BLOCKS: u64 = 256;
 
@@ -62,7 +63,7 @@ impl Ledger {
         if height > 0 {
             return Err(LedgerError::Exists { folder: folder.to_owned(), height });
         }
-        let tip = Tip { height: 0, block_hash: Bytes::new(), commit_hash: Bytes::new() };
+        let tip = Tip::default();
         let ledger = parts.into_ledger(folder, channel_id.to_owned(), tip)?;
         let verdicts = vec![Verdict::valid(); genesis.data.as_ref().map_or(0, |data| data.data.len())];
         match ledger.commit(CheckedBlock { block: genesis, verdicts, private_writes: Vec::new() }) {
@@ -90,8 +91,25 @@ impl Ledger {
         }
     }
 
+    /// Opens the ledger in `folder` with index and state built again from its blocks,
+    /// whatever is there of them; that is moved aside.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`]. Nothing is touched when another process uses the folder.
+    pub fn rebuild(folder: impl AsRef<Path>, options: Options) -> Result<Self, LedgerError> {
+        let folder = folder.as_ref();
+        let lock = BlockStore::lock(options.files.as_ref(), &folder.join(BLOCKS_FOLDER))?;
+        let known_height = derived_height(folder, &options)?;
+        mark_for_rebuild(options.files.as_ref(), folder)?;
+        let options = Options { blocks: Settings { known_height, ..options.blocks }, ..options };
+        Self::open_parts(folder, Parts::open_locked(folder, options, lock)?)
+    }
+
     fn open_as_found(folder: &Path, options: Options) -> Result<Self, LedgerError> {
-        let parts = Parts::open(folder, options)?;
+        Self::open_parts(folder, Parts::open(folder, options)?)
+    }
+
+    fn open_parts(folder: &Path, parts: Parts) -> Result<Self, LedgerError> {
         let Some(genesis) = parts.blocks.block(0)? else {
             return Err(LedgerError::Empty { folder: folder.to_owned() });
         };
@@ -111,12 +129,17 @@ struct Parts {
 
 impl Parts {
     fn open(folder: &Path, options: Options) -> Result<Self, LedgerError> {
-        options.files.create_folder(folder)?;
+        // Before anything else: a derived store that another process uses must not be moved.
+        let lock = BlockStore::lock(options.files.as_ref(), &folder.join(BLOCKS_FOLDER))?;
+        Self::open_locked(folder, options, lock)
+    }
+
+    fn open_locked(folder: &Path, options: Options, lock: Lock) -> Result<Self, LedgerError> {
         let store = open_derived(folder, &options)?;
         let savepoint = derived::savepoint(store.snapshot().as_ref())?;
-        let known_height = savepoint.map_or(0, |savepoint| savepoint.height);
+        let known_height = savepoint.map_or(0, |savepoint| savepoint.height).max(options.blocks.known_height);
         let settings = Settings { known_height, ..options.blocks };
-        let blocks = BlockStore::open_with(Arc::clone(&options.files), folder.join(BLOCKS_FOLDER), settings)?;
+        let blocks = BlockStore::open_locked(Arc::clone(&options.files), folder.join(BLOCKS_FOLDER), settings, lock)?;
         Ok(Self { options, blocks, store })
     }
 
@@ -158,7 +181,7 @@ impl Parts {
         let height = self.blocks.height();
         let explained_blocks = self.options.explained_blocks;
         let mut tip = match from.checked_sub(1) {
-            None => Tip { height: 0, block_hash: Bytes::new(), commit_hash: Bytes::new() },
+            None => Tip::default(),
             Some(number) => Stored::read(&self.blocks, number, folder)?.tip(),
         };
         if from < height {
@@ -166,7 +189,7 @@ impl Parts {
         }
         for number in from..height {
             let stored = Stored::read(&self.blocks, number, folder)?;
-            let explained = Explained { from: height.saturating_sub(explained_blocks), blocks: explained_blocks };
+            let explained = Explained::at(height, explained_blocks);
             let batch = stored.replay(&self.store, &tip, &explained, folder)?;
             let durable = number + 1 == height || (number + 1).is_multiple_of(CHECKPOINT_BLOCKS);
             self.store.write(&batch, durable)?;
@@ -235,21 +258,28 @@ impl Parts {
 }
 
 /// A block as it was stored, on its way into the derived store once more.
-struct Stored {
-    header: BlockHeader,
-    block: Block,
+pub(crate) struct Stored {
+    pub(crate) header: BlockHeader,
+    pub(crate) block: Block,
     private_writes: Vec<PrivateWrite>,
     refusals: Vec<Refusal>,
 }
 
 /// Which blocks of the chain are explained.
-struct Explained {
-    from: u64,
-    blocks: u64,
+pub(crate) struct Explained {
+    pub(crate) from: u64,
+    pub(crate) blocks: u64,
+}
+
+impl Explained {
+    /// Those of a chain of this height.
+    pub(crate) fn at(height: u64, explained_blocks: u64) -> Self {
+        Self { from: height.saturating_sub(explained_blocks), blocks: explained_blocks }
+    }
 }
 
 impl Stored {
-    fn read(blocks: &BlockStore, number: u64, folder: &Path) -> Result<Self, LedgerError> {
+    pub(crate) fn read(blocks: &BlockStore, number: u64, folder: &Path) -> Result<Self, LedgerError> {
         let record = blocks.record(number)?.unwrap_or_default();
         let block = record.block.unwrap_or_default();
         match &block.header {
@@ -263,8 +293,13 @@ impl Stored {
         }
     }
 
+    /// The block's transactions as they stand.
+    pub(crate) fn entries(&self) -> &[Bytes] {
+        self.block.data.as_ref().map_or(&[], |data| &data.data)
+    }
+
     /// The end of a chain whose last block this is.
-    fn tip(&self) -> Tip {
+    pub(crate) fn tip(&self) -> Tip {
         Tip {
             height: self.header.number + 1,
             block_hash: Bytes::copy_from_slice(&header_hash(&self.header)),
@@ -274,7 +309,7 @@ impl Stored {
 
     /// What this block changes, by its stored codes. It has to follow `tip` and to give
     /// the commit hash that is stored with it.
-    fn replay(
+    pub(crate) fn replay(
         &self,
         store: &Arc<dyn Store>,
         tip: &Tip,
@@ -315,8 +350,18 @@ impl Stored {
     }
 }
 
-fn contradiction(folder: &Path, number: u64, reason: &str) -> LedgerError {
+pub(crate) fn contradiction(folder: &Path, number: u64, reason: &str) -> LedgerError {
     LedgerError::Contradiction { folder: folder.to_owned(), number, reason: reason.to_owned() }
+}
+
+/// How many blocks the derived store knows of; 0 where it cannot tell.
+fn derived_height(folder: &Path, options: &Options) -> Result<u64, LedgerError> {
+    if !options.files.list(folder)?.iter().any(|name| name == DERIVED_FOLDER) {
+        return Ok(0);
+    }
+    let store = options.stores.open(&folder.join(DERIVED_FOLDER));
+    let savepoint = store.and_then(|store| derived::savepoint(store.snapshot().as_ref()));
+    Ok(savepoint.ok().flatten().map_or(0, |savepoint| savepoint.height))
 }
 
 /// Opens the derived store, or an empty one in its place when it cannot be used.
@@ -370,7 +415,7 @@ fn rebuilt(
 }
 
 /// The channel that a genesis block is for.
-fn channel_of(genesis: &Block) -> Result<String, String> {
+pub(crate) fn channel_of(genesis: &Block) -> Result<String, String> {
     let entry = genesis.data.as_ref().and_then(|data| data.data.first()).ok_or("it holds no transaction")?;
     let envelope = OpenEnvelope::open(entry).map_err(|error| error.to_string())?;
     Ok(envelope.channel_header.channel_id)

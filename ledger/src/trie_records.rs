@@ -20,6 +20,11 @@ const CLEARED_AT_ONCE: usize = 4096;
 /// See the module's text.
 pub(crate) struct TrieRecords(pub(crate) Arc<dyn Store>);
 
+/// Whether a key of the store is that of a record of the state trie.
+pub(crate) fn is_record(key: &[u8]) -> bool {
+    key.first() == Some(&PREFIX)
+}
+
 fn store_key(key: &[u8]) -> Vec<u8> {
     [&[PREFIX], key].concat()
 }

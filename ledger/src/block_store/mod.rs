@@ -7,6 +7,7 @@
 //! Formats: a record is drawn in `record`, segments and their offsets in `segment`; both
 //! also in docs/formats.md. What a crash may leave, and what is damage, is told in `scan`.
 
+mod error;
 mod record;
 mod scan;
 mod segment;
@@ -19,6 +20,7 @@ use ripstop_proto::common::Block;
 use ripstop_proto::ripstop::v1::BlockRecord;
 
 use crate::files::{File, FileError, Files, Lock};
+pub use error::BlockStoreError;
 pub use record::Encoding;
 use record::Header;
 use segment::Segment;
@@ -48,7 +50,16 @@ pub struct BlockStore {
     settings: Settings,
     segments: RwLock<Segments>,
     writer: Mutex<Writer>,
+    torn_bytes: u64,
     _lock: Lock,
+}
+
+/// What becomes of the bytes that a crash left after the last record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TornTail {
+    Cut,
+    /// They stay, and nothing is written to the store.
+    Keep,
 }
 
 struct Segments {
@@ -64,73 +75,8 @@ enum Writer {
     Unclean,
     /// A write or sync failed: nothing may be written before the next start.
     Ended,
-}
-
-/// What went wrong with a block store.
-#[derive(Debug, thiserror::Error)]
-pub enum BlockStoreError {
-    /// A file operation failed.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// An earlier write or sync failed.
-    #[error(
-        "the block store does not write any more after a failed write or sync: end this process, it recovers at its next start"
-    )]
-    Ended,
-    /// Bytes that were durable are unreadable.
-    #[error("{path} is damaged at offset {offset}, block {number}: {reason}; nothing was changed. Restore this file from a copy, or move the whole folder away and let the node fetch the chain again", path = path.display())]
-    Damaged {
-        /// The segment.
-        path: PathBuf,
-        /// Where the unreadable record begins.
-        offset: u64,
-        /// The block that should be there.
-        number: u64,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A segment between others is missing.
-    #[error("{path}: the segment that begins with block {expected} is missing, the next one found begins with block {found}; restore the missing file", path = folder.display())]
-    MissingSegment {
-        /// The store's folder.
-        folder: PathBuf,
-        /// The first block of the missing segment.
-        expected: u64,
-        /// The first block of the segment that was found instead.
-        found: u64,
-    },
-    /// The record has another number than the next one.
-    #[error("block {found} cannot be stored, the next one is {expected}")]
-    Number {
-        /// The store's height.
-        expected: u64,
-        /// The number in the block's header; `None` without a header.
-        found: String,
-    },
-    /// The record cannot be written.
-    #[error("block {number} cannot be stored: {reason}")]
-    Unwritable {
-        /// The block.
-        number: u64,
-        /// Why.
-        reason: String,
-    },
-}
-
-impl BlockStoreError {
-    /// Whether the process has to end.
-    pub fn must_end(&self) -> bool {
-        match self {
-            Self::File(error) => error.must_end(),
-            Self::Ended => true,
-            _ => false,
-        }
-    }
-
-    /// Whether freeing space mends it; the failed append may then be tried again.
-    pub fn is_no_space(&self) -> bool {
-        matches!(self, Self::File(error) if error.is_no_space())
-    }
+    /// The store was opened to be looked at.
+    ReadOnly,
 }
 
 impl BlockStore {
@@ -152,18 +98,62 @@ impl BlockStore {
         folder: impl AsRef<Path>,
         settings: Settings,
     ) -> Result<Self, BlockStoreError> {
+        let lock = Self::lock(files.as_ref(), folder.as_ref())?;
+        Self::open_locked(files, folder, settings, lock)
+    }
+
+    /// Opens a store as it is: nothing is created, cut or appended.
+    ///
+    /// # Errors
+    /// As [`BlockStore::open`]; [`BlockStoreError::NoBlocks`] where there is no store.
+    pub fn open_read_only(files: Arc<dyn Files>, folder: impl AsRef<Path>) -> Result<Self, BlockStoreError> {
         let folder = folder.as_ref().to_owned();
-        files.create_folder(&folder)?;
-        let lock = files.lock(&folder.join("lock"))?;
-        let segments = open_segments(files.as_ref(), &folder, settings.known_height)?;
+        if !files.list(&folder)?.iter().any(|name| segment::first_number_of(name).is_some()) {
+            return Err(BlockStoreError::NoBlocks { folder });
+        }
+        let lock = Self::lock(files.as_ref(), &folder)?;
+        let (segments, torn_bytes) = open_segments(files.as_ref(), &folder, 0, TornTail::Keep)?;
+        Ok(Self {
+            files,
+            folder,
+            settings: Settings::default(),
+            segments: RwLock::new(segments),
+            writer: Mutex::new(Writer::ReadOnly),
+            torn_bytes,
+            _lock: lock,
+        })
+    }
+
+    /// Takes the store in `folder` for this handle alone; the folder is created if missing.
+    pub(crate) fn lock(files: &dyn Files, folder: &Path) -> Result<Lock, FileError> {
+        files.create_folder(folder)?;
+        files.lock(&folder.join("lock"))
+    }
+
+    /// Like [`BlockStore::open_with`], by whoever has locked the folder.
+    pub(crate) fn open_locked(
+        files: Arc<dyn Files>,
+        folder: impl AsRef<Path>,
+        settings: Settings,
+        lock: Lock,
+    ) -> Result<Self, BlockStoreError> {
+        let folder = folder.as_ref().to_owned();
+        let (segments, torn_bytes) = open_segments(files.as_ref(), &folder, settings.known_height, TornTail::Cut)?;
         Ok(Self {
             files,
             folder,
             settings,
             segments: RwLock::new(segments),
             writer: Mutex::new(Writer::Ready),
+            torn_bytes,
             _lock: lock,
         })
+    }
+
+    /// Bytes after the last record that were found at opening: what a crash left of an
+    /// append. They have been cut, unless the store was opened for reading only.
+    pub fn torn_bytes(&self) -> u64 {
+        self.torn_bytes
     }
 
     /// The number of blocks, which is the number of the next one.
@@ -200,6 +190,7 @@ impl BlockStore {
         let outcome = self.write(&mut writer, &bytes);
         *writer = match &outcome {
             Ok(()) => Writer::Ready,
+            Err(BlockStoreError::ReadOnly) => Writer::ReadOnly,
             Err(error) if error.is_no_space() => Writer::Unclean,
             Err(_) => Writer::Ended,
         };
@@ -251,6 +242,7 @@ impl BlockStore {
             Writer::Ready => {}
             Writer::Unclean => self.cut_unfinished()?,
             Writer::Ended => return Err(BlockStoreError::Ended),
+            Writer::ReadOnly => return Err(BlockStoreError::ReadOnly),
         }
         if self.segments.read().newest.end >= self.settings.segment_bytes_max {
             self.begin_segment()?;
@@ -316,13 +308,19 @@ fn require_number(record: &BlockRecord, expected: u64) -> Result<(), BlockStoreE
     }
 }
 
-fn open_segments(files: &dyn Files, folder: &Path, known_height: u64) -> Result<Segments, BlockStoreError> {
+/// The segments, and how many bytes a crash left after the last record.
+fn open_segments(
+    files: &dyn Files,
+    folder: &Path,
+    known_height: u64,
+    torn_tail: TornTail,
+) -> Result<(Segments, u64), BlockStoreError> {
     let mut numbers: Vec<u64> = files.list(folder)?.iter().filter_map(|name| segment::first_number_of(name)).collect();
     numbers.sort_unstable();
     let Some(newest_number) = numbers.pop() else {
         let newest = Segment::empty(0);
         let newest_file = begin_file(files, folder, &newest)?;
-        return Ok(Segments { full: Vec::new(), newest, newest_file });
+        return Ok((Segments { full: Vec::new(), newest, newest_file }, 0));
     };
     let mut full = Vec::with_capacity(numbers.len());
     let mut expected = 0;
@@ -334,13 +332,15 @@ fn open_segments(files: &dyn Files, folder: &Path, known_height: u64) -> Result<
     }
     require_adjacent(folder, expected, newest_number)?;
     let (newest, newest_file, torn_bytes) = Segment::open_newest(files, folder, newest_number, known_height)?;
-    if torn_bytes > 0 {
+    if torn_bytes > 0 && torn_tail == TornTail::Cut {
+        newest_file.truncate(newest.end)?;
+        newest_file.sync()?;
         tracing::warn!(
             folder = %folder.display(), torn_bytes, height = newest.next_number(),
             "cut an unfinished block record that a crash left at the end of the chain"
         );
     }
-    Ok(Segments { full, newest, newest_file })
+    Ok((Segments { full, newest, newest_file }, torn_bytes))
 }
 
 fn require_adjacent(folder: &Path, expected: u64, found: u64) -> Result<(), BlockStoreError> {

@@ -78,8 +78,8 @@ impl Segment {
         }
     }
 
-    /// Opens the newest segment: checks every record and cuts what a crash left after the
-    /// last one. Also returns how many bytes were cut.
+    /// Opens the newest segment and checks every record. Also returns how many bytes a crash
+    /// left after the last one.
     pub(super) fn open_newest(
         files: &dyn Files,
         folder: &Path,
@@ -93,13 +93,11 @@ impl Segment {
         let number = first_number + found.offsets.len() as u64;
         scan::require_torn_tail(file.as_ref(), &path, &found, number)?;
         let torn_bytes = file.length()? - found.end;
-        if let Some(reason) = &found.unreadable {
-            if number < known_height {
-                let reason = format!("{reason}, and blocks up to {} had been stored here", known_height - 1);
-                return Err(BlockStoreError::Damaged { path, offset: found.end, number, reason });
-            }
-            file.truncate(found.end)?;
-            file.sync()?;
+        if let Some(reason) = &found.unreadable
+            && number < known_height
+        {
+            let reason = format!("{reason}, and blocks up to {} had been stored here", known_height - 1);
+            return Err(BlockStoreError::Damaged { path, offset: found.end, number, reason });
         }
         segment.offsets = found.offsets;
         segment.end = found.end;

@@ -4,24 +4,27 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use ripstop_ledger::{CheckedBlock, Ledger, Options, Verdict};
+use ripstop_ledger::{CheckedBlock, Judgement, Ledger, Options};
 use ripstop_proto::block::{COMMIT_HASH, TRANSACTIONS_FILTER, metadata_slot, set_metadata_slot};
 use ripstop_proto::block_file::BlockFile;
 use ripstop_proto::common::Block;
 use ripstop_proto::config::config_envelope;
 use ripstop_proto::protos::TxValidationCode;
 
-/// The blocks of a Fabric block file.
-pub(crate) fn chain(name: &str) -> Vec<Block> {
+/// The Fabric block file of a chain.
+pub(crate) fn block_file(name: &str) -> Vec<u8> {
     let path = format!("{}/testdata/fabric-chain/{name}.blockfile.zst", env!("CARGO_MANIFEST_DIR"));
-    let file = zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap();
-    BlockFile::new(&file[..]).collect::<Result<_, _>>().unwrap()
+    zstd::decode_all(std::fs::File::open(path).unwrap()).unwrap()
+}
+
+/// The blocks of a chain.
+pub(crate) fn chain(name: &str) -> Vec<Block> {
+    BlockFile::new(&block_file(name)[..]).collect::<Result<_, _>>().unwrap()
 }
 
 /// The final codes that Fabric stored.
 pub(crate) fn stored_codes(block: &Block) -> Vec<TxValidationCode> {
-    let code = |byte: &u8| TxValidationCode::try_from(i32::from(*byte)).unwrap();
-    metadata_slot(block, TRANSACTIONS_FILTER).iter().map(code).collect()
+    Judgement::of(block).codes.unwrap()
 }
 
 /// The block as an orderer delivered it, with the stage-one codes that Fabric's final ones
@@ -30,12 +33,8 @@ pub(crate) fn as_delivered(stored: &Block) -> CheckedBlock {
     let mut block = stored.clone();
     set_metadata_slot(&mut block, TRANSACTIONS_FILTER, Bytes::new());
     set_metadata_slot(&mut block, COMMIT_HASH, Bytes::new());
-    let stage_one = |code: TxValidationCode| match code {
-        TxValidationCode::MvccReadConflict | TxValidationCode::PhantomReadConflict => TxValidationCode::Valid,
-        other => other,
-    };
-    let verdicts = stored_codes(stored).into_iter().map(|code| Verdict { code: stage_one(code), reason: None });
-    CheckedBlock { verdicts: verdicts.collect(), private_writes: Vec::new(), block }
+    let verdicts = Judgement::of(stored).verdicts().unwrap();
+    CheckedBlock { verdicts, private_writes: Vec::new(), block }
 }
 
 /// Commits a chain block by block and compares with what Fabric stored. Returns how often
@@ -48,7 +47,7 @@ fn replay(name: &str, folder: &std::path::Path, options: Options) -> BTreeMap<&'
     for stored in &blocks[1..] {
         let number = stored.header.as_ref().unwrap().number;
         let committed = ledger.commit(as_delivered(stored)).unwrap();
-        assert_eq!(committed.codes, stored_codes(stored), "codes of block {number} of {name}");
+        assert_eq!(Judgement::of(&committed.block).differences(&Judgement::of(stored)), [], "block {number} of {name}");
         for slot in 0..5 {
             let (ours, theirs) = (metadata_slot(&committed.block, slot), metadata_slot(stored, slot));
             assert_eq!(hex::encode(ours), hex::encode(theirs), "slot {slot} of block {number} of {name}");

@@ -6,10 +6,12 @@ mod build;
 mod environment;
 
 mod block_store;
+mod blocks_that_stop_fabric;
 mod crashes;
 #[cfg(feature = "leveldb")]
 mod damaged_store;
 mod endorsed_again;
+mod exchange;
 mod explanations;
 mod explicit_errors;
 mod fabric_chains;
@@ -29,4 +31,6 @@ mod serial_model;
 mod simulated_by_fabric;
 mod simulator;
 mod syncs;
+#[cfg(feature = "leveldb")]
+mod verification;
 mod write_rules;

@@ -138,6 +138,70 @@ fn a_range_read_is_stale_when_running_it_again_gives_other_rows() {
 }
 
 #[test]
+fn a_change_of_metadata_makes_reads_of_later_blocks_stale() {
+    let v = || version(1, 0);
+    for entries in [Some("m"), Some(""), None] {
+        let ledger = seeded();
+        commit(&ledger, &[sets().metadata("b", entries).hashed_metadata("coll", "p", entries)]);
+        let of_b = |version| sets().range(range("a", "c", true, vec![row("a", v()), row("b", version)]));
+        let transactions = [
+            sets().read("b", v()),
+            of_b(v()),
+            sets().hashed_read("coll", "p", version(1, 1)),
+            sets().read("b", version(2, 0)),
+            of_b(version(2, 0)),
+            sets().hashed_read("coll", "p", version(2, 0)),
+        ];
+        let expected = [MvccReadConflict, PhantomReadConflict, MvccReadConflict, Valid, Valid, Valid];
+        assert_eq!(codes(&ledger, &transactions), expected, "{entries:?}");
+    }
+}
+
+#[test]
+fn raw_reads_without_rows_are_an_empty_result_as_no_reads_at_all_are() {
+    let raw = |start: &str, end: &str| {
+        let mut info = range(start, end, true, vec![]);
+        info.reads_info = Some(ReadsInfo::RawReads(QueryReads { kv_reads: vec![] }));
+        sets().range(info)
+    };
+    check("an empty range", &[raw("x", "y")], &[Valid]);
+    check("rows are there", &[raw("a", "b")], &[PhantomReadConflict]);
+    check("rows came in the block", &[sets().write("xx", "x"), raw("x", "y")], &[Valid, PhantomReadConflict]);
+}
+
+#[test]
+fn a_range_that_was_closed_early_in_raw_form_ends_with_the_last_row_fetched() {
+    let v = || version(1, 0);
+    let closed = || sets().range(range("a", "b", false, vec![row("a", v()), row("b", v())]));
+    check("nothing changed", &[closed()], &[Valid]);
+    check("after the last row", &[sets().write("b0", "x").delete("c"), closed()], &[Valid, Valid]);
+    check("before the last row", &[sets().write("a0", "x"), closed()], &[Valid, PhantomReadConflict]);
+    check("the last row", &[sets().write("b", "x"), closed()], &[Valid, PhantomReadConflict]);
+}
+
+#[test]
+fn conflicts_in_one_namespace_do_not_touch_another() {
+    let in_other = |write: Sets| {
+        let mut write = write;
+        write.0.namespaces[0].namespace = "other".to_owned();
+        write
+    };
+    let range_of_a = || sets().range(range("a", "b", true, vec![row("a", version(1, 0))]));
+    check(
+        "the same keys elsewhere",
+        &[in_other(sets().write("a", "x").delete("b")), sets().read("a", version(1, 0)), range_of_a()],
+        &[Valid, Valid, Valid],
+    );
+    let both = || {
+        let mut both = sets().write("a", "x");
+        both.namespace("other").public = sets().write("z", "1").0.namespaces[0].public.clone();
+        both
+    };
+    let read_other = in_other(sets().read("z", None));
+    check("written in both", &[both(), read_other, range_of_a()], &[Valid, MvccReadConflict, PhantomReadConflict]);
+}
+
+#[test]
 fn a_range_that_was_not_run_to_its_end_has_its_end_key_after_all_rows() {
     let v = || version(1, 0);
     let check_one =
@@ -156,6 +220,21 @@ fn an_end_key_that_is_empty_is_looked_up_too() {
     commit(&ledger, &[sets().write("", "odd").write("a", "1")]);
     let rows = vec![row("a", version(1, 0)), row("", version(1, 0))];
     assert_eq!(codes(&ledger, &[sets().range(range("a", "", false, rows))]), [Valid]);
+}
+
+#[test]
+fn the_version_zero_is_a_version_in_a_range_and_in_a_summary_too() {
+    let mut info =
+        range("CHANNEL_CONFIG", "CHANNEL_CONFIH", true, vec![row("CHANNEL_CONFIG_ENV_BYTES", version(0, 0))]);
+    let of_config = |info: RangeQueryInfo| {
+        let mut transaction = sets();
+        transaction.namespace("").public.range_queries_info.push(info);
+        transaction
+    };
+    assert_eq!(codes(&new_ledger(), &[of_config(info.clone())]), [Valid]);
+    info.reads_info =
+        Some(ReadsInfo::RawReads(QueryReads { kv_reads: vec![row("CHANNEL_CONFIG_ENV_BYTES", version(0, 1))] }));
+    assert_eq!(codes(&new_ledger(), &[of_config(info)]), [PhantomReadConflict]);
 }
 
 fn summarized(max_degree: u32, count: usize) -> RangeQueryInfo {

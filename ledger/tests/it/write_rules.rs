@@ -126,11 +126,57 @@ fn value_and_metadata_of_a_key_follow_fabrics_rules() {
             k,
             Some(("b", Some("meta"), by_tx(1))),
         ),
+        (
+            "a value three times counts as a value with metadata, without any",
+            vec![sets().write(k, "a").write(k, "b").write(k, "c")],
+            k,
+            Some(("c", None, by_tx(0))),
+        ),
+        (
+            "a value twice with metadata counts as metadata alone",
+            vec![sets().write(k, "a").write(k, "b").metadata(k, Some("x"))],
+            k,
+            Some(("old", Some("x"), by_tx(0))),
+        ),
+        (
+            // 1 + 8 + 8 = 17: no bit of a delete, and more than a value alone.
+            "a value and two deletes count as metadata alone, without any",
+            vec![sets().write(k, "a").delete(k).delete(k)],
+            k,
+            Some(("old", None, by_tx(0))),
+        ),
+        (
+            "zero entries and entries count as the entries",
+            vec![sets().metadata(k, None).metadata(k, Some("x"))],
+            k,
+            Some(("old", Some("x"), by_tx(0))),
+        ),
+        ("zero entries twice delete", vec![sets().metadata(k, None).metadata(k, None)], k, None),
+        (
+            "metadata four times deletes",
+            vec![(0..4).fold(sets(), |sets, index| sets.metadata(k, Some(&index.to_string())))],
+            k,
+            None,
+        ),
         ("what is not written stays", vec![sets().write("other", "a")], k, Some(("old", Some("meta"), OLD))),
     ];
     for (name, transactions, key, after) in cases {
         check(name, &transactions, key, after);
     }
+}
+
+#[test]
+fn a_delete_that_carries_a_value_is_a_delete() {
+    let mut written = sets().write("k", "new");
+    written.0.namespaces[0].public.writes[0].is_delete = true;
+    check("is_delete with a value", std::slice::from_ref(&written), "k", None);
+    let plain = |set: &Sets| {
+        let ledger = new_ledger();
+        commit(&ledger, &[before()]);
+        commit(&ledger, std::slice::from_ref(set)).commit_hash
+    };
+    assert_eq!(plain(&written), plain(&sets().delete("k")), "the value is not in the commit hash");
+    assert_eq!(plain(&sets().write("k", "")), plain(&sets().delete("k")), "nor is an empty one");
 }
 
 #[test]
