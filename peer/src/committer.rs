@@ -105,6 +105,22 @@ pub async fn run(
     Ok(())
 }
 
+/// Takes the next block through the same stages on this thread, for blocks that come from
+/// elsewhere than the orderers. It has to be verified, as by `deliver_client::verify`. Blocks
+/// on the disk; nobody is told and a full disk is not waited for.
+///
+/// # Errors
+/// As [`run`].
+pub fn commit_next(channel: &Channel, msp_id: &str, block: Block) -> Result<Arc<CommittedBlock>, CommitterError> {
+    let channel_id = || channel.id().to_owned();
+    let (_, checked_block) =
+        check(channel, msp_id, block).map_err(|halt| CommitterError::Halted { channel_id: channel_id(), halt })?;
+    let committed = channel.ledger().commit(checked_block);
+    let committed = committed.map_err(|cause| CommitterError::Ledger { channel_id: channel_id(), cause })?;
+    take_over_config(channel, &committed.block)?;
+    Ok(committed)
+}
+
 /// Stage one, and the clear values that this organization's approvals stand for.
 fn check(channel: &Channel, msp_id: &str, block: Block) -> Result<(Vec<Finding>, CheckedBlock), Halt> {
     let before =

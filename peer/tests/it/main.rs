@@ -5,6 +5,7 @@
 
 mod block_file;
 mod blocks;
+mod blocks_that_stop_fabric;
 mod contract_server;
 mod organizations;
 mod peers;
