@@ -1,9 +1,12 @@
 //! The command line: what can be typed, and nothing of what it does.
 
+mod ledger;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::ledger::{Import, Ledger, Place};
 use crate::topology::{Cutting, Identities};
 
 /// Heading of the options that every command has.
@@ -137,6 +140,9 @@ pub(crate) enum Command {
     /// Ask a chaincode without ordering anything.
     #[command(after_help = "Example: ripstop query basic ReadAsset asset7")]
     Query(Call),
+    /// Chains of Fabric in and out; check and mend a ledger's folder.
+    #[command(subcommand, after_help = "Example: ripstop ledger verify ./ripstop-network/nodes/peer0.org1.example.com")]
+    Ledger(Ledger),
     /// Run one orderer.
     #[command(after_help = "Example: ripstop orderer --config orderer.toml")]
     Orderer(Node),

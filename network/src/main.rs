@@ -42,6 +42,7 @@ mod deploy;
 mod down;
 mod env;
 mod invoke;
+mod ledger;
 mod logs;
 mod reset;
 mod status;
@@ -77,6 +78,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         // Nodes use every core; a command that waits for answers needs one thread.
         Command::Orderer(node) => block_on_all_cores(programs::orderer(&node.config)),
         Command::Peer(node) => block_on_all_cores(programs::peer(&node.config)),
+        Command::Ledger(command) => ledger::run(&command),
         Command::Sample { name } => block_on_all_cores(programs::sample(&name)),
         _ => tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command(cli)),
     }
@@ -132,8 +134,8 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Why { tx_id, json } => return why::why(&folder, &target, &tx_id, json.json).await,
         Command::Submit(call) => return invoke::submit(&folder, &target, &call).await,
         Command::Query(call) => invoke::query(&folder, &target, &call).await?,
-        Command::Orderer(_) | Command::Peer(_) | Command::Sample { .. } => {
-            anyhow::bail!("nodes run on a runtime of their own")
+        Command::Orderer(_) | Command::Peer(_) | Command::Sample { .. } | Command::Ledger(_) => {
+            anyhow::bail!("this command is run without the runtime of those that ask nodes")
         }
     }
     Ok(ExitCode::SUCCESS)

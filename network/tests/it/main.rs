@@ -11,6 +11,7 @@ mod control;
 mod environment;
 mod failing_disk;
 mod faults;
+mod ledger_commands;
 mod load;
 mod network;
 mod node_sdk;
