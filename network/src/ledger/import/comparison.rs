@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use ripstop_ledger::{Difference, Judgement};
+use ripstop_proto::block::block_roots;
 use ripstop_proto::common::Block;
 use serde_json::{Value, json};
 
@@ -16,6 +17,8 @@ pub(super) struct Comparison {
     codes: BTreeMap<&'static str, u64>,
     compared: Counts,
     differing: Counts,
+    /// Root of the state after the last block; empty before the first.
+    state_root: String,
     /// Number of a block, and the first thing that differs.
     first: Option<(u64, Difference)>,
 }
@@ -30,6 +33,7 @@ impl Comparison {
     /// Adds a block as it was committed here and as it stood in the file.
     pub(super) fn add(&mut self, ours: &Block, theirs: &Block) {
         let number = ours.header.as_ref().map_or(0, |header| header.number);
+        self.state_root = block_roots(ours).map(|roots| hex::encode(roots.state_root)).unwrap_or_default();
         let (ours, theirs) = (Judgement::of(ours), Judgement::of(theirs));
         self.blocks += 1;
         for code in ours.codes.iter().flatten() {
@@ -52,8 +56,7 @@ impl Comparison {
         self.first.is_none()
     }
 
-    /// `codes_equal` and `commit_hashes_equal` are null where the files hold none, and
-    /// `state_root` as long as there are no state roots.
+    /// `codes_equal` and `commit_hashes_equal` are null where the files hold none.
     pub(super) fn as_json(&self) -> Value {
         let equal = |compared: u64, differing: u64| (compared > 0).then_some(differing == 0);
         json!({
@@ -63,7 +66,7 @@ impl Comparison {
             "codes_equal": equal(self.compared.codes, self.differing.codes),
             "commit_hashes": self.compared.commit_hashes,
             "commit_hashes_equal": equal(self.compared.commit_hashes, self.differing.commit_hashes),
-            "state_root": null,
+            "state_root": self.state_root,
             "first_difference": self.first.as_ref().map(|(block, difference)| first_as_json(*block, difference)),
         })
     }
