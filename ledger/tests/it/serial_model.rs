@@ -54,17 +54,18 @@ fn blocks() -> impl Strategy<Value = Vec<Vec<Planned>>> {
     prop::collection::vec(prop::collection::vec(transaction, 1..7), 1..7)
 }
 
-/// Runs a transaction on the ledger's state. Metadata is added by hand: the simulator has
-/// no calls for it yet.
+/// Runs a transaction on the ledger's state.
 fn simulate(ledger: &Ledger, ops: &[Op]) -> Sets {
     let mut simulator = ledger.simulator();
-    let mut metadata = BTreeMap::new();
     for op in ops {
         match op {
             Op::Read(key) => drop(simulator.get_state("cc", KEYS[*key]).unwrap()),
             Op::Write(key, value) => simulator.put_state("cc", KEYS[*key], format!("v{value}").into()).unwrap(),
             Op::Delete(key) => simulator.delete_state("cc", KEYS[*key]).unwrap(),
-            Op::Metadata(key, value) => drop(metadata.insert(KEYS[*key], *value)),
+            Op::Metadata(key, value) => {
+                let entry = (!value.is_multiple_of(5)).then(|| ("m".to_owned(), value.to_string().into()));
+                simulator.put_metadata("cc", KEYS[*key], entry.into_iter().collect()).unwrap();
+            }
             Op::Range(start, end, rows) => run_range(&mut simulator, KEYS[*start], KEYS[*end], *rows),
             Op::PrivateHash(key) => drop(simulator.private_hash("cc", "coll", KEYS[*key]).unwrap()),
             Op::PrivateWrite(key, value) => {
@@ -74,11 +75,7 @@ fn simulate(ledger: &Ledger, ops: &[Op]) -> Sets {
         }
     }
     let result = simulator.finish().read_write_set;
-    let mut sets = Sets(ReadWriteSet::decode(prost::Message::encode_to_vec(&result).into()).unwrap());
-    for (key, value) in metadata {
-        sets = sets.metadata(key, (!value.is_multiple_of(5)).then(|| value.to_string()).as_deref());
-    }
-    sets
+    Sets(ReadWriteSet::decode(prost::Message::encode_to_vec(&result).into()).unwrap())
 }
 
 fn run_range(simulator: &mut Simulator, start: &str, end: &str, rows: usize) {
