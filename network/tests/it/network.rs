@@ -1,7 +1,10 @@
 //! A network of its own for one test, stopped and removed with it.
 
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
@@ -15,10 +18,10 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Brings one up on free ports.
+    /// Brings one up on ports of its own.
     pub(crate) fn up(options: &[&str]) -> Self {
         let network = Self::in_folder("a network");
-        network.ok(&[&["network", "up", "--ports", "free"], options].concat());
+        network.ok(&[&["network", "up", "--port-base", &port_base().to_string()], options].concat());
         network
     }
 
@@ -96,6 +99,23 @@ impl Drop for Network {
         }
         if self.dir().exists() {
             self.run(&["network", "down"]);
+        }
+    }
+}
+
+/// The first port of a block that no other network of these tests gets: while a node is down its
+/// port is free, and must not go to somebody else.
+fn port_base() -> u32 {
+    const BLOCK: u32 = 64;
+    // Below the ports that the system gives to outgoing connections.
+    const BLOCKS: Range<u32> = 192..512;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id();
+    loop {
+        let block = begin.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % BLOCKS.len() as u32 + BLOCKS.start;
+        let mut ports = block * BLOCK..(block + 1) * BLOCK;
+        if ports.all(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port as u16)).is_ok()) {
+            return block * BLOCK;
         }
     }
 }

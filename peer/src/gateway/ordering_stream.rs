@@ -255,7 +255,7 @@ mod tests {
         state.lock().callers.insert(1, oneshot::channel().0);
         items.send(item.clone()).await.unwrap();
         let began = Instant::now();
-        assert_eq!(messages.next().await.unwrap().items, [item.clone()]);
+        assert_eq!(messages.next().await.unwrap().items, std::slice::from_ref(&item));
         assert_eq!(messages.next().await.unwrap().items, []);
         assert_eq!(began.elapsed(), SIGN_INTERVAL);
         state.lock().callers.clear();
