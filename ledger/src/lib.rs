@@ -52,6 +52,7 @@ pub use history::History;
 pub use judgement::{Difference, Judgement};
 pub use ledger::{Ledger, Options, TransactionPosition, TrieSettings};
 pub use ripstop_proto::ripstop::v1::{BlockRecord, Explanation, PrivateWrite, ReadConflict, Refusal};
+pub use ripstop_trie::{Error as TrieError, Node};
 pub use simulator::{Page, RangeId, SimulationResult, Simulator, SimulatorError, WrittenKey};
 pub use state::{Metadata, StateRange, StateView};
 pub use state_proof::{ProofError, ProvedContent, StateProof};

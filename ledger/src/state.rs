@@ -24,10 +24,10 @@ use crate::store::{Cursor, Snapshot, StoreError};
 use crate::version::{Version, VersionedValue};
 
 const PREFIX: u8 = b'd';
-const SEPARATOR: u8 = 0;
+pub(crate) const SEPARATOR: u8 = 0;
 const AFTER_SEPARATOR: u8 = 1;
 /// Names of chaincodes and collections hold no such characters.
-const PRIVATE_MARK: &str = "$$p";
+pub(crate) const PRIVATE_MARK: &str = "$$p";
 
 /// Key-level metadata: values by name.
 pub type Metadata = BTreeMap<String, Bytes>;

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use ripstop_proto::block;
 use ripstop_proto::ripstop::v1::BlockRoots;
-use ripstop_trie::{Hash, Proof, StateLeaf, keccak256, state_path, verify};
+use ripstop_trie::{Hash, Node, Proof, StateLeaf, keccak256, state_path, verify};
 
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
-use crate::state::StateView;
+use crate::state::{PRIVATE_MARK, SEPARATOR, StateView};
 use crate::version::Version;
 
 /// What a key holds at a height, and the trie's nodes that show it.
@@ -39,6 +39,12 @@ pub enum ProofError {
     /// This ledger gives its blocks no roots.
     #[error("this ledger keeps no state trie")]
     NoTrie,
+    /// The trie has no such namespace.
+    #[error(
+        "nothing of namespace {0:?} can be proved: the state trie holds public values and hashes of private ones, \
+         never private values in clear, and names of namespaces have no zero byte"
+    )]
+    Namespace(String),
     /// There is no such height.
     #[error("height {height} cannot be proved: the ledger has {newest} blocks")]
     NotThere {
@@ -78,6 +84,9 @@ impl Ledger {
     /// # Errors
     /// See [`ProofError`]. What is given was verified against the root in the block.
     pub fn prove(&self, namespace: &str, key: &str, height: Option<u64>) -> Result<StateProof, ProofError> {
+        if namespace.contains(PRIVATE_MARK) || namespace.as_bytes().contains(&SEPARATOR) {
+            return Err(ProofError::Namespace(namespace.to_owned()));
+        }
         let trie = self.roots.as_ref().ok_or(ProofError::NoTrie)?;
         let view = self.state();
         let newest = view.height();
@@ -109,6 +118,19 @@ impl Ledger {
             }
         };
         Ok(StateProof { roots, proof, content })
+    }
+
+    /// What stands at `prefix`, one nibble per byte, in the state trie as it was after block
+    /// `number`: one of the newest 129.
+    ///
+    /// # Errors
+    /// See [`ProofError`].
+    pub fn trie_node(&self, number: u64, prefix: &[u8]) -> Result<Node, ProofError> {
+        let newest = self.height();
+        if number >= newest {
+            return Err(ProofError::NotThere { height: number.saturating_add(1), newest });
+        }
+        Ok(self.roots.as_ref().ok_or(ProofError::NoTrie)?.lock().trie().branch_at(number, prefix)?)
     }
 
     /// The content with the version and the hashes of `leaf`.

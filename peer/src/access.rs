@@ -5,6 +5,7 @@
 //! admins, its members. What is asked is not known here, only who asks, and when.
 //! Sources: Fabric `core/aclmgmt`, `core/handlers/auth/filter`.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use prost::Message;
@@ -12,6 +13,9 @@ use ripstop_channel::ChannelConfig;
 use ripstop_msp::{Certificate, Msp, SignedBytes};
 use ripstop_proto::common::{ChannelHeader, MspPrincipal, MspRole, msp_principal, msp_role};
 use ripstop_proto::msp::SerializedIdentity;
+use tonic::Status;
+
+use crate::channel::{Channel, Channels};
 
 /// Why a request is not served.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +87,31 @@ pub fn check_channel(config: &ChannelConfig, resource: &str, signed: &SignedByte
         policy: policy.clone(),
         cause: cause.to_string(),
     })
+}
+
+/// The channel whose policy for `resource` a signed request meets. An unknown channel is
+/// refused in the same way, so that nobody learns which channels exist.
+///
+/// # Errors
+/// INVALID_ARGUMENT when identity or channel are not named, PERMISSION_DENIED otherwise.
+pub fn check_signed(
+    channels: &Channels,
+    channel_id: &str,
+    resource: &str,
+    signed: &SignedBytes<'_>,
+) -> Result<Arc<Channel>, Status> {
+    if signed.identity.is_empty() {
+        return Err(Status::invalid_argument("no identity provided"));
+    }
+    if channel_id.is_empty() {
+        return Err(Status::invalid_argument("no channel ID provided"));
+    }
+    let channel = channels
+        .get(channel_id)
+        .ok_or_else(|| Status::permission_denied(format!("access to {resource} on channel {channel_id} is denied")))?;
+    check_channel(&channel.config(), resource, signed)
+        .map_err(|denied| Status::permission_denied(denied.to_string()))?;
+    Ok(channel)
 }
 
 /// Checks that an admin of this peer's organization signed.

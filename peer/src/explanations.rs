@@ -13,7 +13,7 @@ use ripstop_proto::ripstop::v1::{ExplainRequest, ExplainResponse, SignedExplainR
 use tonic::{Request, Response, Status};
 
 use crate::access;
-use crate::channel::{Channel, Channels};
+use crate::channel::Channels;
 
 /// Who may see the code may see the reason.
 const RESOURCE: &str = "gateway/CommitStatus";
@@ -28,23 +28,6 @@ impl Explanations {
     pub fn new(channels: Arc<Channels>) -> Self {
         Self { channels }
     }
-
-    /// The channel that the signer may ask about. An unknown one is refused in the same
-    /// way, so that nobody learns which channels exist.
-    fn authorized(&self, request: &ExplainRequest, signed: &SignedExplainRequest) -> Result<Arc<Channel>, Status> {
-        let channel_id = &request.channel_id;
-        let channel = self.channels.get(channel_id).ok_or_else(|| {
-            Status::permission_denied(format!("access to {RESOURCE} on channel {channel_id} is denied"))
-        })?;
-        let signed = SignedBytes {
-            identity: &request.identity,
-            message: signed.request.as_ref().into(),
-            signature: &signed.signature,
-        };
-        access::check_channel(&channel.config(), RESOURCE, &signed)
-            .map_err(|denied| Status::permission_denied(denied.to_string()))?;
-        Ok(channel)
-    }
 }
 
 #[tonic::async_trait]
@@ -52,7 +35,12 @@ impl explanations_server::Explanations for Explanations {
     async fn explain(&self, request: Request<SignedExplainRequest>) -> Result<Response<ExplainResponse>, Status> {
         let signed = request.into_inner();
         let request = open(&signed)?;
-        let channel = self.authorized(&request, &signed)?;
+        let signed_bytes = SignedBytes {
+            identity: &request.identity,
+            message: signed.request.as_ref().into(),
+            signature: &signed.signature,
+        };
+        let channel = access::check_signed(&self.channels, &request.channel_id, RESOURCE, &signed_bytes)?;
         // Reads from disk.
         let looking_up = tokio::task::spawn_blocking(move || explain(channel.ledger(), &request));
         let found = looking_up.await.map_err(|broken| Status::internal(format!("the look-up broke: {broken}")))?;
@@ -63,15 +51,10 @@ impl explanations_server::Explanations for Explanations {
 fn open(signed: &SignedExplainRequest) -> Result<ExplainRequest, Status> {
     let request = ExplainRequest::decode(signed.request.clone())
         .map_err(|error| Status::invalid_argument(format!("invalid request for an explanation: {error}")))?;
-    let missing = [
-        (request.identity.is_empty(), "no identity provided"),
-        (request.channel_id.is_empty(), "no channel ID provided"),
-        (request.transaction_id.is_empty(), "transaction ID should not be empty"),
-    ];
-    match missing.into_iter().find(|(is_missing, _)| *is_missing) {
-        Some((_, text)) => Err(Status::invalid_argument(text)),
-        None => Ok(request),
+    if request.transaction_id.is_empty() {
+        return Err(Status::invalid_argument("transaction ID should not be empty"));
     }
+    Ok(request)
 }
 
 fn explain(ledger: &Ledger, request: &ExplainRequest) -> Result<ExplainResponse, Status> {

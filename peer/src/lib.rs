@@ -34,6 +34,9 @@ pub mod committer;
 pub mod commits;
 pub mod explanations;
 
+pub mod attestation;
+pub mod proofs;
+
 pub mod deliver;
 
 pub mod access;

@@ -16,6 +16,7 @@ use ripstop_proto::hash::sha256;
 use ripstop_proto::protos::deliver_server::DeliverServer;
 use ripstop_proto::protos::endorser_server::EndorserServer;
 use ripstop_proto::ripstop::v1::explanations_server::ExplanationsServer;
+use ripstop_proto::ripstop::v1::proofs_server::ProofsServer;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +32,7 @@ use crate::deliver_client::{Backoff, Caller, DeliverClient};
 use crate::endorser::Endorser;
 use crate::explanations::Explanations;
 use crate::gateway::{Gateway, LocalPeer, Timeouts};
+use crate::proofs::Proofs;
 use crate::settings::PeerSettings;
 
 /// Why a peer cannot start, or cannot go on.
@@ -117,11 +119,16 @@ async fn run_until(
     }
 }
 
+/// What the health service says is served.
+const SERVICES: [&str; 5] =
+    ["protos.Endorser", "protos.Deliver", "gateway.Gateway", "ripstop.v1.Explanations", "ripstop.v1.Proofs"];
+
 /// The parts of a peer.
 struct Peer {
     channels: Arc<Channels>,
     endorser: Arc<Endorser>,
     gateway: Gateway,
+    proofs: Arc<Proofs>,
     health: HealthChecks,
 }
 
@@ -167,6 +174,7 @@ impl Peer {
                 ..HostSettings::default()
             },
         );
+        let proofs = Arc::new(Proofs::new(Arc::clone(&channels), Arc::clone(&identity)));
         let endorser = Arc::new(Endorser::new(
             Arc::clone(&channels),
             local_msp,
@@ -178,7 +186,7 @@ impl Peer {
         let timeouts =
             Timeouts { endorsement: settings.peer.endorsement_timeout, broadcast: settings.peer.broadcast_timeout };
         let gateway = Gateway::new(local, Arc::clone(&channels), Arc::clone(&endorser), dialer, timeouts);
-        Ok(Self { channels, endorser, gateway, health })
+        Ok(Self { channels, endorser, gateway, proofs, health })
     }
 
     /// Every service of the one gRPC listener.
@@ -197,11 +205,14 @@ impl Peer {
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let explanations = ExplanationsServer::new(Explanations::new(Arc::clone(&self.channels)));
+        // Values have no limit of their own, so neither have proofs.
+        let proofs = ProofsServer::from_arc(Arc::clone(&self.proofs)).max_encoding_message_size(MESSAGE_BYTES_MAX);
         let (serving, health) = health::service();
-        for service in ["protos.Endorser", "protos.Deliver", "gateway.Gateway", "ripstop.v1.Explanations"] {
+        for service in SERVICES {
             serving.set(service, true).await;
         }
-        Routes::new(endorser).add_service(gateway).add_service(deliver).add_service(explanations).add_service(health)
+        let routes = Routes::new(endorser).add_service(gateway).add_service(deliver);
+        routes.add_service(explanations).add_service(proofs).add_service(health)
     }
 }
 

@@ -36,5 +36,6 @@ pub mod read_write_set;
 
 pub mod block;
 pub mod block_file;
+pub mod block_roots;
 pub mod commit_hash;
 pub mod config;

@@ -31,6 +31,7 @@ mod prove;
 mod recent;
 mod state_trie;
 mod subtrie;
+mod walk;
 
 mod plain;
 mod proof;
@@ -54,4 +55,5 @@ pub use proof::{Proof, ProofError, verify};
 pub use state::{StateLeaf, result_leaf, state_leaf, state_path};
 pub use state_trie::{KEPT_ROOTS, StateTrie};
 pub use store::{MemoryStore, NodeStore, RecordKey, StoreBatch, StoreError};
+pub use walk::Node;
 pub use write_set::{Write, WriteSet};

@@ -42,6 +42,12 @@ impl Link {
         Self { bytes, inlined: true }
     }
 
+    /// The hash, or the encoding without the zeros after it.
+    pub(crate) fn encoding(&self) -> Vec<u8> {
+        let count = if self.inlined { inlined_bytes(&self.bytes) } else { 32 };
+        self.bytes[..count].to_vec()
+    }
+
     /// Bytes it takes inside its parent.
     pub(crate) fn encoded_bytes(&self) -> usize {
         if self.inlined { inlined_bytes(&self.bytes) } else { 33 }

@@ -113,7 +113,7 @@ impl StateTrie {
     }
 
     /// The branch at the first `place` nibbles of `path` as it was.
-    fn image_at(&self, past: &Past<'_>, path: &Path, place: usize) -> Result<Image, Error> {
+    pub(crate) fn image_at(&self, past: &Past<'_>, path: &Path, place: usize) -> Result<Image, Error> {
         let Some(mut image) = past.branch(path, place) else { return self.image_now(path, place) };
         if !image.is_whole() {
             image.fill(self.image_now(&image.path, image.depth)?);
@@ -122,7 +122,7 @@ impl StateTrie {
     }
 
     /// The highest branch at or below the first `place` nibbles of `path` as it is now.
-    fn image_now(&self, path: &Path, place: usize) -> Result<Image, Error> {
+    pub(crate) fn image_now(&self, path: &Path, place: usize) -> Result<Image, Error> {
         if place == 0 {
             return Ok(self.top_image());
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use ripstop_ledger::store::{Batch, Stores};
-use ripstop_ledger::{Ledger, Options, ProofError, TrieSettings};
+use ripstop_ledger::{Ledger, Node, Options, ProofError, TrieSettings};
 use ripstop_proto::block::{block_roots, header_hash};
 use ripstop_proto::config::config_envelope;
 use ripstop_proto::hash::sha256;
@@ -129,6 +129,31 @@ fn a_key_is_proved_at_the_newest_and_at_earlier_heights() {
         let refused = ledger.prove("cc", "a", Some(height)).unwrap_err();
         assert!(matches!(refused, ProofError::NotThere { newest: 4, .. }), "{refused}");
     }
+}
+
+#[test]
+fn private_values_and_namespaces_with_a_zero_byte_are_not_proved() {
+    let ledger = new_ledger();
+    commit(&ledger, &[sets().private_write("secrets", "a", "1").write("a", "1")]);
+    for namespace in ["cc$$psecrets", "cc$$p", "cc\0", "\0"] {
+        let refused = ledger.prove(namespace, "a", None).unwrap_err();
+        assert!(matches!(&refused, ProofError::Namespace(name) if name == namespace), "{refused}");
+    }
+}
+
+#[test]
+fn nodes_are_shown_of_blocks_that_are_there() {
+    let ledger = new_ledger();
+    commit(&ledger, &[sets().write("a", "1")]);
+    commit(&ledger, &[sets().write("a", "2")]);
+    let path = state_path("cc", b"a");
+    let nibbles: Vec<u8> = path.iter().flat_map(|byte| [byte >> 4, byte & 15]).collect();
+    for (number, value) in [(1, "1"), (2, "2")] {
+        let leaf = state_leaf(number, 0, value.as_bytes(), None);
+        assert_eq!(ledger.trie_node(number, &nibbles).unwrap(), Node::Leaf { path, value: leaf });
+    }
+    let refused = ledger.trie_node(3, &[]).unwrap_err();
+    assert!(matches!(refused, ProofError::NotThere { height: 4, newest: 3 }), "{refused}");
 }
 
 /// Changes what a closed ledger has in its store.

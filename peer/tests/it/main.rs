@@ -9,6 +9,7 @@ mod blocks_that_stop_fabric;
 mod contract_server;
 mod organizations;
 mod peers;
+mod proofs;
 mod serving;
 mod transactions;
 

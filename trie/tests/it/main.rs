@@ -6,4 +6,5 @@ mod known_roots;
 mod proofs;
 mod random_blocks;
 mod recovery;
+mod walking;
 mod world;
