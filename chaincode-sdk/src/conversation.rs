@@ -29,11 +29,11 @@ use tokio::time::Instant;
 use tonic::Status;
 use tracing::{debug, info, warn};
 
-use crate::stream_peer::{StreamPeer, TransactionKey};
+use crate::stream_peer::{Limits, StreamPeer, TransactionKey};
 use crate::{Contract, Invocation, Outcome, execute};
 
 /// How long running transactions may take once the service is told to stop.
-const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// Answers on their way to a transaction. One: there is one request at a time.
 const ANSWERS_MAX: usize = 1;
@@ -51,7 +51,7 @@ pub(crate) struct Conversation<C> {
 enum State {
     Created,
     Established,
-    Ready { keys_per_request_max: usize },
+    Ready(Limits),
 }
 
 /// Why a conversation ends before the peer or the service ends it.
@@ -105,8 +105,20 @@ impl<C: Contract> Conversation<C> {
     /// Registers as `package_id` and serves the peer until its stream ends or `stop`
     /// becomes true. Then running transactions have a while to finish; new ones are left
     /// unanswered, so that the peer sees its stream end and asks elsewhere.
+    ///
+    /// Returns whether the peer ever accepted the registration.
     pub(crate) async fn run(
         mut self,
+        package_id: &str,
+        from_peer: impl Stream<Item = Result<ChaincodeMessage, Status>>,
+        stop: watch::Receiver<bool>,
+    ) -> bool {
+        self.serve(package_id, from_peer, stop).await;
+        matches!(self.state, State::Ready(_))
+    }
+
+    async fn serve(
+        &mut self,
         package_id: &str,
         from_peer: impl Stream<Item = Result<ChaincodeMessage, Status>>,
         mut stop: watch::Receiver<bool>,
@@ -164,23 +176,18 @@ impl<C: Contract> Conversation<C> {
                 Ok(())
             }
             (State::Established, Type::Ready) => {
-                self.state = State::Ready { keys_per_request_max: keys_per_request_max(message.payload) };
+                self.state = State::Ready(limits(message.payload));
                 info!("registered with a peer");
                 Ok(())
             }
             (State::Created | State::Established, _) => self.refuse_out_of_order(&message, kind).await,
-            (State::Ready { .. }, Type::Response | Type::Error) => {
+            (State::Ready(_), Type::Response | Type::Error) => {
                 self.running.answer(message);
                 Ok(())
             }
-            (State::Ready { keys_per_request_max }, Type::Transaction | Type::Init) => {
-                if stopped {
-                    Ok(())
-                } else {
-                    self.start(message, keys_per_request_max).await
-                }
-            }
-            (State::Ready { .. }, _) => {
+            (State::Ready(_), Type::Transaction | Type::Init) if stopped => Ok(()),
+            (State::Ready(limits), Type::Transaction | Type::Init) => self.start(message, limits).await,
+            (State::Ready(_), _) => {
                 warn!(r#type = kind.as_str_name(), "ignored a message of a type that peers do not send");
                 Ok(())
             }
@@ -196,7 +203,7 @@ impl<C: Contract> Conversation<C> {
         Err(End::OutOfOrder)
     }
 
-    async fn start(&mut self, message: ChaincodeMessage, keys_per_request_max: usize) -> Result<(), End> {
+    async fn start(&mut self, message: ChaincodeMessage, limits: Limits) -> Result<(), End> {
         let transaction = TransactionKey::of(&message);
         let Some(answers) = self.running.enter(&transaction) else {
             let text = format!(
@@ -206,7 +213,7 @@ impl<C: Contract> Conversation<C> {
             warn!(text, "refused a transaction");
             return self.send(transaction.message(Type::Error, text.into())).await;
         };
-        let peer = StreamPeer::new(transaction.clone(), self.to_peer.clone(), answers, keys_per_request_max);
+        let peer = StreamPeer::new(transaction.clone(), self.to_peer.clone(), answers, limits);
         let (contract, running, to_peer) =
             (Arc::clone(&self.contract), Arc::clone(&self.running), self.to_peer.clone());
         self.tasks.spawn(async move {
@@ -243,19 +250,19 @@ async fn run_transaction<C: Contract>(
             let completed = transaction.message(Type::Completed, response.encode_to_vec().into());
             ChaincodeMessage { chaincode_event: event, ..completed }
         }
-        Outcome::Panicked { message } => {
-            warn!(tx_id = transaction.tx_id, message, "the contract panicked");
-            transaction.message(Type::Error, format!("the contract panicked: {message}").into())
+        Outcome::Panicked { message, location } => {
+            warn!(tx_id = transaction.tx_id, message, location, "the contract panicked");
+            transaction.message(Type::Error, format!("the contract panicked at {location}: {message}").into())
         }
     }
 }
 
-/// Peers before 3.1 send no parameters and know no request for several keys.
-fn keys_per_request_max(parameters: Bytes) -> usize {
-    match ChaincodeAdditionalParams::decode(parameters) {
-        Ok(parameters) if parameters.use_get_multiple_keys => {
-            usize::try_from(parameters.max_size_get_multiple_keys).unwrap_or(usize::MAX).max(1)
-        }
-        _ => 1,
+/// Peers before 3.1 send no parameters and know no request for several keys or writes.
+fn limits(parameters: Bytes) -> Limits {
+    let parameters = ChaincodeAdditionalParams::decode(parameters).unwrap_or_default();
+    let most = |offered: bool, max: u32| if offered { usize::try_from(max).unwrap_or(usize::MAX).max(1) } else { 1 };
+    Limits {
+        keys_per_request_max: most(parameters.use_get_multiple_keys, parameters.max_size_get_multiple_keys),
+        writes_per_request_max: most(parameters.use_write_batch, parameters.max_size_write_batch),
     }
 }

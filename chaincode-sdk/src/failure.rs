@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use ripstop_proto::protos::Response;
 
-use crate::Stub;
+use crate::View;
 
 /// Status and message of a transaction that the contract declines.
 ///
@@ -39,8 +39,8 @@ impl Failure {
     }
 
     /// The failure that answers a call of a function the contract does not have.
-    pub fn unknown_function(stub: &Stub) -> Self {
-        let name = stub.args().first().map(|name| String::from_utf8_lossy(name)).unwrap_or_default();
+    pub fn unknown_function(view: &View) -> Self {
+        let name = view.args().first().map(|name| String::from_utf8_lossy(name)).unwrap_or_default();
         Self::new(format!("You've asked to invoke a function that does not exist: {name}"))
     }
 

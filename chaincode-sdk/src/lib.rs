@@ -1,5 +1,5 @@
-//! What a contract author imports: a stub to the ledger, a contract trait, and the
-//! service that a peer connects to ("chaincode as a service").
+//! What a contract author imports: a stub to the ledger, a contract trait, the service
+//! that a peer connects to ("chaincode as a service"), and the program that dials its peer.
 //!
 //! A contract is a plain type. Each call of it gets a [`Stub`], which knows one
 //! transaction: its arguments, its creator, and the state at one height. Everything the
@@ -8,7 +8,7 @@
 //!
 //! This crate deliberately does not know how a peer simulates, endorses or stores; it
 //! speaks only the messages of `ripstop-proto`, and stock Fabric peers understand it.
-//! Read next: [`Contract`], then [`Stub`], then [`Server`].
+//! Read next: [`Contract`], then [`View`] and [`Stub`], then [`Server`] and [`Dialer`].
 //!
 //! # A contract, from its first line to the service
 //! ```
@@ -59,16 +59,30 @@ mod parameters;
 mod payload;
 
 mod invocation;
-mod range;
 mod stub;
+mod stub_error;
+mod view;
+
+mod chaincode_call;
+mod collection;
+mod key_policy;
+mod metadata;
+mod page;
+mod range;
+mod state;
+mod write_buffer;
 
 mod execution;
 mod peer;
 
 mod conversation;
+mod dial_settings;
+mod dialer;
 mod server;
 mod settings;
 mod stream_peer;
+
+mod program;
 
 pub use contract::Contract;
 pub use failure::Failure;
@@ -76,12 +90,21 @@ pub use parameters::{Parameter, Parameters};
 pub use payload::{Answer, IntoPayload, Json};
 
 pub use invocation::{Invocation, InvocationError};
-pub use range::{KeyValue, Range};
-pub use stub::{Stub, StubError};
+pub use stub::Stub;
+pub use stub_error::StubError;
+pub use view::View;
+
+pub use collection::{Collection, CollectionView};
+pub use key_policy::KeyPolicy;
+pub use page::{Page, PageRequest};
+pub use range::{History, KeyValue, Modification, QueryElement, Range, Results};
 
 pub use execution::{Outcome, execute};
 pub use peer::{Peer, PeerAnswer, PeerError, Request};
 
+pub use dial_settings::{DialSettings, DialTlsSettings};
+pub use dialer::{DialError, Dialer};
+pub use program::{RunError, run};
 pub use server::{BoundServer, MESSAGE_BYTES_MAX, ServeError, Server, interrupted};
 pub use settings::{ServerSettings, SettingsError, TlsSettings};
 

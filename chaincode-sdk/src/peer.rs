@@ -7,7 +7,8 @@ use futures::future::BoxFuture;
 use prost::Message;
 use ripstop_proto::protos::chaincode_message::Type;
 use ripstop_proto::protos::{
-    DelState, GetState, GetStateByRange, GetStateMultiple, PutState, QueryStateClose, QueryStateNext,
+    ChaincodeSpec, DelState, GetHistoryForKey, GetQueryResult, GetState, GetStateByRange, GetStateMetadata,
+    GetStateMultiple, PurgePrivateState, PutState, PutStateMetadata, QueryStateClose, QueryStateNext, WriteBatchState,
 };
 
 /// What a stub asks. Each is one message of Fabric's chaincode protocol.
@@ -21,12 +22,28 @@ pub enum Request {
     PutState(PutState),
     /// Delete a key; answered by no bytes.
     DeleteState(DelState),
+    /// Remove a private value and its history; answered by no bytes.
+    PurgePrivateData(PurgePrivateState),
+    /// Replace what a key says about itself; answered by no bytes.
+    PutMetadata(PutStateMetadata),
+    /// Several of the four writes above, in their order; answered by no bytes.
+    WriteBatch(WriteBatchState),
+    /// What a key says about itself; answered by a `StateMetadataResult`.
+    GetMetadata(GetStateMetadata),
+    /// The SHA-256 of a private value; answered by it, no bytes when absent.
+    GetPrivateDataHash(GetState),
     /// Open a range; answered by the first page, a `QueryResponse`.
     OpenRange(GetStateByRange),
-    /// The next page of an open range, a `QueryResponse`.
+    /// Open a JSON query; answered by the first page, a `QueryResponse`.
+    Query(GetQueryResult),
+    /// Open a key's history; answered by the first page, a `QueryResponse`.
+    History(GetHistoryForKey),
+    /// The next page of an open range, query or history, a `QueryResponse`.
     NextPage(QueryStateNext),
-    /// Give an open range up; answered by a `QueryResponse` that nobody reads.
+    /// Give an open range, query or history up; answered by a `QueryResponse` that nobody reads.
     CloseRange(QueryStateClose),
+    /// Call another chaincode; answered by a `ChaincodeMessage` of type COMPLETED or ERROR.
+    InvokeChaincode(ChaincodeSpec),
 }
 
 impl Request {
@@ -40,6 +57,14 @@ impl Request {
             Self::OpenRange(_) => Type::GetStateByRange,
             Self::NextPage(_) => Type::QueryStateNext,
             Self::CloseRange(_) => Type::QueryStateClose,
+            Self::PurgePrivateData(_) => Type::PurgePrivateData,
+            Self::PutMetadata(_) => Type::PutStateMetadata,
+            Self::WriteBatch(_) => Type::WriteBatchState,
+            Self::GetMetadata(_) => Type::GetStateMetadata,
+            Self::GetPrivateDataHash(_) => Type::GetPrivateDataHash,
+            Self::Query(_) => Type::GetQueryResult,
+            Self::History(_) => Type::GetHistoryForKey,
+            Self::InvokeChaincode(_) => Type::InvokeChaincode,
         }
     }
 
@@ -53,6 +78,14 @@ impl Request {
             Self::OpenRange(payload) => payload.encode_to_vec(),
             Self::NextPage(payload) => payload.encode_to_vec(),
             Self::CloseRange(payload) => payload.encode_to_vec(),
+            Self::PurgePrivateData(payload) => payload.encode_to_vec(),
+            Self::PutMetadata(payload) => payload.encode_to_vec(),
+            Self::WriteBatch(payload) => payload.encode_to_vec(),
+            Self::GetMetadata(payload) => payload.encode_to_vec(),
+            Self::GetPrivateDataHash(payload) => payload.encode_to_vec(),
+            Self::Query(payload) => payload.encode_to_vec(),
+            Self::History(payload) => payload.encode_to_vec(),
+            Self::InvokeChaincode(payload) => payload.encode_to_vec(),
         }
         .into()
     }
@@ -120,6 +153,12 @@ pub trait Peer: Send + Sync {
     /// How many keys one [`Request::GetStates`] may name. 1, the default: the peer does
     /// not know that request (Fabric before 3.1), and keys are asked for one by one.
     fn keys_per_request_max(&self) -> usize {
+        1
+    }
+
+    /// How many writes one [`Request::WriteBatch`] may carry. 1, the default: the peer
+    /// does not know that request, and each write is sent by itself and at once.
+    fn writes_per_request_max(&self) -> usize {
         1
     }
 }

@@ -27,15 +27,15 @@ use crate::{Contract, ServerSettings, TlsSettings};
 pub const MESSAGE_BYTES_MAX: usize = 100 * 1024 * 1024;
 
 /// Messages that wait to be written to one peer; then its transactions wait.
-const OUTGOING_MAX: usize = 256;
+pub(crate) const OUTGOING_MAX: usize = 256;
 
 /// As Fabric's Go service has them.
-const PING_INTERVAL: Duration = Duration::from_secs(60);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(60);
+pub(crate) const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// HTTP/2's default window, 64 KiB, would make one large value stop all transactions of a
 /// stream for a round trip.
-const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+pub(crate) const WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 
 /// Why the service cannot run.
 #[derive(Debug, thiserror::Error)]

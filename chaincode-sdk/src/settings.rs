@@ -110,7 +110,7 @@ fn read(variable: &'static str, path: String) -> Result<Vec<u8>, SettingsError> 
 }
 
 /// Go's `strconv.ParseBool`, which the samples use; whatever it does not know is false.
-fn is_true(value: &str) -> bool {
+pub(crate) fn is_true(value: &str) -> bool {
     matches!(value, "1" | "t" | "T" | "TRUE" | "true" | "True")
 }
 

@@ -36,12 +36,19 @@ impl TransactionKey {
     }
 }
 
+/// How much of one kind a request may carry, as the peer says when it is ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) keys_per_request_max: usize,
+    pub(crate) writes_per_request_max: usize,
+}
+
 /// The peer behind a stream, for one transaction.
 pub(crate) struct StreamPeer {
     transaction: TransactionKey,
     to_peer: mpsc::Sender<ChaincodeMessage>,
     answers: Mutex<Answers>,
-    keys_per_request_max: usize,
+    limits: Limits,
 }
 
 struct Answers {
@@ -56,10 +63,10 @@ impl StreamPeer {
         transaction: TransactionKey,
         to_peer: mpsc::Sender<ChaincodeMessage>,
         answers: mpsc::Receiver<ChaincodeMessage>,
-        keys_per_request_max: usize,
+        limits: Limits,
     ) -> Self {
         let answers = Mutex::new(Answers { receiver: answers, outstanding: false });
-        Self { transaction, to_peer, answers, keys_per_request_max }
+        Self { transaction, to_peer, answers, limits }
     }
 
     async fn exchange(&self, request: Request) -> PeerAnswer {
@@ -90,6 +97,10 @@ impl Peer for StreamPeer {
     }
 
     fn keys_per_request_max(&self) -> usize {
-        self.keys_per_request_max
+        self.limits.keys_per_request_max
+    }
+
+    fn writes_per_request_max(&self) -> usize {
+        self.limits.writes_per_request_max
     }
 }

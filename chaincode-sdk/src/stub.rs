@@ -1,140 +1,56 @@
-//! One transaction as its contract sees it.
+//! One transaction as its contract sees it: a view, and what it changes.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use prost::Message;
-use prost_types::Timestamp;
-use ripstop_proto::composite_key::{self, CompositeKeyError};
-use ripstop_proto::msp::SerializedIdentity;
-use ripstop_proto::protos::{
-    ChaincodeEvent, DelState, GetState, GetStateByRange, GetStateMultiple, GetStateMultipleResult, PutState,
-};
+use ripstop_proto::protos::write_record::Type;
+use ripstop_proto::protos::{ChaincodeEvent, WriteRecord};
 
-use crate::range::Range;
-use crate::{Failure, Invocation, Parameters, Peer, PeerError, Request};
+use crate::state::PUBLIC;
+use crate::write_buffer::{put, record};
+use crate::{Failure, Invocation, Peer, StubError, View};
 
-/// Takes the place of an empty start of a range, so that composite keys (which begin with
-/// U+0000) are not met. Source: fabric-chaincode-go `shim/stub.go`.
-const FIRST_SIMPLE_KEY: &str = "\u{1}";
-
-/// Why a stub cannot do what a contract asks.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StubError {
-    /// The peer's word.
-    #[error(transparent)]
-    Peer(#[from] PeerError),
-    /// The peer broke the protocol.
-    #[error("the peer's answer to {request} is not what the protocol says: {cause}")]
-    Malformed {
-        /// The message type of the request.
-        request: &'static str,
-        /// What is wrong with it.
-        cause: String,
-    },
-    /// A key of no characters.
-    #[error("key must not be an empty string")]
-    EmptyKey,
-    /// A stored value of no bytes.
-    #[error(
-        "the value for key {0:?} is empty, which the ledger takes for a delete: call delete_state, or store a byte"
-    )]
-    EmptyValue(String),
-    /// A range over simple keys with a bound among the composite keys.
-    #[error("first character of the key [{0}] contains a null character which is not allowed")]
-    CompositeBound(String),
-    /// A part that cannot stand in a composite key, or a key that is none.
-    #[error(transparent)]
-    CompositeKey(#[from] CompositeKeyError),
-    /// An event of no name.
-    #[error("event name can not be empty string")]
-    EmptyEventName,
+/// One transaction: what it was called with, the ledger at one height, and its writes.
+///
+/// Dereferences to [`View`], which has everything that reads. A read never sees the
+/// transaction's own writes.
+///
+/// A peer that offers it gets many writes in one message, sent when there are enough of
+/// them and when the contract has answered. What such a peer has against a write is
+/// therefore told later, and fails the whole transaction.
+pub struct Stub {
+    view: View,
+    event: Mutex<Option<ChaincodeEvent>>,
+    /// Rows of this transaction that need a key of their own.
+    rows: AtomicU32,
 }
 
-/// One transaction: what it was called with, and the ledger at one height.
-///
-/// Reads see the state as it was when the transaction began: not the transaction's own
-/// writes. Every key read becomes part of the transaction, which is invalid if one of
-/// them changes before it commits.
-pub struct Stub {
-    invocation: Invocation,
-    function: String,
-    contract_name: String,
-    peer: Box<dyn Peer>,
-    event: Mutex<Option<ChaincodeEvent>>,
+impl Deref for Stub {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        &self.view
+    }
 }
 
 impl Stub {
     /// A stub for `invocation` whose requests go to `peer`. Contracts get theirs; this is
     /// for whoever runs contracts.
     pub fn new(invocation: Invocation, peer: Box<dyn Peer>) -> Self {
-        let called = invocation.args.first().map(|name| String::from_utf8_lossy(name)).unwrap_or_default();
-        let (contract_name, function) = called.split_once(':').unwrap_or(("", &called));
-        let contract_name = if contract_name.trim().is_empty() { "" } else { contract_name };
-        let (contract_name, function) = (contract_name.to_owned(), function.to_owned());
-        Self { invocation, function, contract_name, peer, event: Mutex::new(None) }
+        let view = View::new(invocation, peer);
+        Self { view, event: Mutex::default(), rows: AtomicU32::new(0) }
     }
 
-    /// The function that is called: the first argument, without a contract's name before
-    /// it. Empty when the call has no arguments at all.
-    pub fn function(&self) -> &str {
-        &self.function
-    }
-
-    /// The contract's name, where the call is of the form "Name:Function"; else empty.
-    pub fn contract_name(&self) -> &str {
-        &self.contract_name
-    }
-
-    /// The arguments after the function name, in the types of a tuple.
-    ///
-    /// # Errors
-    /// When their number or one of their forms is another.
-    pub fn parameters<P: Parameters>(&self) -> Result<P, Failure> {
-        P::read_all(self.invocation.args.get(1..).unwrap_or_default())
-    }
-
-    /// The function name and its arguments, as bytes.
-    pub fn args(&self) -> &[Bytes] {
-        &self.invocation.args
-    }
-
-    /// The id of the transaction: 64 hexadecimal characters.
-    pub fn tx_id(&self) -> &str {
-        &self.invocation.tx_id
-    }
-
-    /// The channel whose ledger this is.
-    pub fn channel_id(&self) -> &str {
-        &self.invocation.channel_id
-    }
-
-    /// Whether the call initializes the chaincode (a definition with `init_required`).
-    pub fn is_init(&self) -> bool {
-        self.invocation.is_init
-    }
-
-    /// Who signed the proposal: MSP id, and certificate in PEM as `id_bytes`.
-    pub fn creator(&self) -> &SerializedIdentity {
-        &self.invocation.creator
-    }
-
-    /// Values for endorsers only. They do not enter the transaction: what is done with
-    /// them must not show in it either, unless as a hash.
-    pub fn transient(&self) -> &BTreeMap<String, Bytes> {
-        &self.invocation.transient
-    }
-
-    /// When the client made the proposal, by the client's clock.
-    ///
-    /// The only time a contract may use: it is the same on every endorser.
-    pub fn timestamp(&self) -> Timestamp {
-        self.invocation.timestamp
+    /// The same transaction without the means to write.
+    pub fn view(&self) -> &View {
+        &self.view
     }
 
     /// Sets the event that is published when the transaction commits. A transaction has
-    /// one; the last one set counts.
+    /// one; the last one set counts, and of chaincodes that call each other only that of
+    /// the first.
     ///
     /// # Errors
     /// When `name` is empty.
@@ -144,148 +60,142 @@ impl Stub {
         }
         // Chaincode id and tx id are the peer's to fill in.
         let event = ChaincodeEvent { event_name: name.to_owned(), payload: payload.into(), ..Default::default() };
-        *self.event.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(event);
+        *locked(&self.event) = Some(event);
         Ok(())
     }
 
     /// The event that was set last.
     pub fn into_event(self) -> Option<ChaincodeEvent> {
-        self.event.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// The value of `key`, `None` when there is none. Becomes part of the read set.
-    ///
-    /// # Errors
-    /// When the peer refuses or is gone.
-    pub async fn get_state(&self, key: &str) -> Result<Option<Bytes>, StubError> {
-        let value = self.ask(Request::GetState(GetState { key: key.to_owned(), ..Default::default() })).await?;
-        Ok(present(value))
-    }
-
-    /// The values of several keys, in their order, in as few requests as the peer allows.
-    ///
-    /// # Errors
-    /// As [`Stub::get_state`].
-    pub async fn get_states(&self, keys: &[impl AsRef<str>]) -> Result<Vec<Option<Bytes>>, StubError> {
-        let mut values = Vec::with_capacity(keys.len());
-        match self.peer.keys_per_request_max() {
-            0 | 1 => {
-                for key in keys {
-                    values.push(self.get_state(key.as_ref()).await?);
-                }
-            }
-            most => {
-                for keys in keys.chunks(most) {
-                    values.extend(self.get_states_at_once(keys).await?);
-                }
-            }
-        }
-        Ok(values)
-    }
-
-    async fn get_states_at_once(&self, keys: &[impl AsRef<str>]) -> Result<Vec<Option<Bytes>>, StubError> {
-        let asked = keys.iter().map(|key| key.as_ref().to_owned()).collect();
-        let request = Request::GetStates(GetStateMultiple { keys: asked, ..Default::default() });
-        let kind = request.kind().as_str_name();
-        let result: GetStateMultipleResult = decode(kind, self.ask(request).await?)?;
-        if result.values.len() != keys.len() {
-            let cause = format!("{} values for {} keys", result.values.len(), keys.len());
-            return Err(StubError::Malformed { request: kind, cause });
-        }
-        Ok(result.values.into_iter().map(present).collect())
+        self.event.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes `value` when the transaction commits; the last write of a key counts.
+    /// Records a write and no read.
     ///
     /// # Errors
-    /// When `key` or `value` is empty (Fabric would delete the key without a word), or as
-    /// [`Stub::get_state`].
+    /// When `key` or `value` is empty (Fabric would delete the key without a word), or
+    /// the peer refuses or is gone.
     pub async fn put_state(&self, key: &str, value: impl Into<Bytes>) -> Result<(), StubError> {
-        let value = value.into();
+        self.put(PUBLIC, key, value.into()).await
+    }
+
+    /// Deletes `key` when the transaction commits. A key that is not there may be deleted.
+    /// Records a write and no read.
+    ///
+    /// # Errors
+    /// When `key` is empty, or the peer refuses or is gone.
+    pub async fn delete_state(&self, key: &str) -> Result<(), StubError> {
+        self.remove(Type::DelState, PUBLIC, key).await
+    }
+
+    /// Sends all writes that wait for more to go with them. Whoever runs contracts calls
+    /// this after the contract has answered; contracts have no need to.
+    ///
+    /// # Errors
+    /// When the peer refuses one of them or is gone.
+    pub async fn flush_writes(&self) -> Result<(), StubError> {
+        while self.send_writes().await? {}
+        Ok(())
+    }
+
+    pub(crate) async fn put(&self, collection: &str, key: &str, value: Bytes) -> Result<(), StubError> {
         if key.is_empty() {
             return Err(StubError::EmptyKey);
         }
         if value.is_empty() {
             return Err(StubError::EmptyValue(key.to_owned()));
         }
-        self.ask(Request::PutState(PutState { key: key.to_owned(), value, ..Default::default() })).await?;
-        Ok(())
+        self.write(put(collection, key, value)).await
     }
 
-    /// Deletes `key` when the transaction commits. A key that is not there may be deleted.
-    ///
-    /// # Errors
-    /// When `key` is empty, or as [`Stub::get_state`].
-    pub async fn delete_state(&self, key: &str) -> Result<(), StubError> {
+    pub(crate) async fn remove(&self, kind: Type, collection: &str, key: &str) -> Result<(), StubError> {
         if key.is_empty() {
             return Err(StubError::EmptyKey);
         }
-        self.ask(Request::DeleteState(DelState { key: key.to_owned(), ..Default::default() })).await?;
-        Ok(())
+        self.write(record(kind, collection, key)).await
     }
 
-    /// The keys from `start` (inclusive) to `end` (exclusive) in the order of their UTF-8
-    /// bytes, fetched page by page. Empty bounds are open; composite keys are never met.
+    pub(crate) async fn write(&self, record: WriteRecord) -> Result<(), StubError> {
+        let due = {
+            let mut writes = self.view.writes.lock().await;
+            if let Some(cause) = writes.refused() {
+                return Err(cause);
+            }
+            writes.push(record);
+            !writes.is_held() && writes.is_due(self.peer().writes_per_request_max())
+        };
+        if due { self.flush_writes().await } else { Ok(()) }
+    }
+
+    /// Sends what goes into one request; whether there was anything.
     ///
-    /// The whole range that was walked becomes part of the read set: a key that appears
-    /// in it before the transaction commits makes the transaction invalid.
-    ///
-    /// # Errors
-    /// When a bound begins with U+0000, or as [`Stub::get_state`].
-    pub async fn get_state_by_range(&self, start: &str, end: &str) -> Result<Range<'_>, StubError> {
-        if let Some(bound) = [start, end].into_iter().find(|bound| bound.starts_with('\u{0}')) {
-            return Err(StubError::CompositeBound(bound.to_owned()));
+    /// Writes leave the buffer only when they are answered: should this future be dropped
+    /// on its way, they are sent again, in the same order.
+    async fn send_writes(&self) -> Result<bool, StubError> {
+        let most = self.peer().writes_per_request_max().max(1);
+        let mut writes = self.view.writes.lock().await;
+        if let Some(cause) = writes.refused() {
+            return Err(cause);
         }
-        let start = if start.is_empty() { FIRST_SIMPLE_KEY } else { start };
-        self.open_range(start, end).await
+        let Some((request, count)) = writes.next_request(most) else { return Ok(false) };
+        let answer = self.ask(request).await;
+        writes.sent(count);
+        if let Err(cause) = answer {
+            // A single write that was refused is simply not made.
+            if most > 1 {
+                writes.refuse(cause.clone());
+            }
+            return Err(cause);
+        }
+        Ok(true)
     }
 
-    /// The composite keys that begin with these parts, as [`Stub::get_state_by_range`].
+    /// A text for the key of a row that nothing else may have, new with every call: the
+    /// transaction's id, then `id:1`, `id:2`, …
+    ///
+    /// Begins again when another chaincode calls this one twice in one transaction.
+    pub fn row_id(&self) -> String {
+        match self.rows.fetch_add(1, Ordering::Relaxed) {
+            0 => self.tx_id().to_owned(),
+            number => format!("{}:{number}", self.tx_id()),
+        }
+    }
+
+    /// Runs `part` of a transaction so that it writes wholly or, when it fails, not at
+    /// all; what it read stays in the read set.
+    ///
+    /// From the first such part on, reads of single keys (not of ranges) see what the
+    /// transaction has written; without that, a later part would undo an earlier one.
+    /// Parts run one after the other, never side by side.
     ///
     /// # Errors
-    /// When a part cannot stand in a composite key, or as [`Stub::get_state`].
-    pub async fn get_state_by_partial_composite_key(
+    /// The outer one when the peer refuses writes of earlier parts or is gone; the inner
+    /// one is the part's own.
+    pub async fn attempt<T>(
         &self,
-        object_type: &str,
-        attributes: &[&str],
-    ) -> Result<Range<'_>, StubError> {
-        let (start, end) = composite_key::partial_range(object_type, attributes)?;
-        self.open_range(&start, &end).await
-    }
-
-    async fn open_range(&self, start: &str, end: &str) -> Result<Range<'_>, StubError> {
-        let bounds = GetStateByRange { start_key: start.to_owned(), end_key: end.to_owned(), ..Default::default() };
-        Range::open(self, Request::OpenRange(bounds)).await
-    }
-
-    /// A key made of parts, in the order of which ranges can be asked for.
-    ///
-    /// # Errors
-    /// When a part holds U+0000 or U+10FFFF.
-    pub fn create_composite_key(&self, object_type: &str, attributes: &[&str]) -> Result<String, StubError> {
-        Ok(composite_key::create(object_type, attributes)?)
-    }
-
-    /// The object type and the attributes of a composite key.
-    ///
-    /// # Errors
-    /// When `key` is a simple one.
-    pub fn split_composite_key(&self, key: &str) -> Result<(String, Vec<String>), StubError> {
-        Ok(composite_key::split(key)?)
-    }
-
-    pub(crate) async fn ask(&self, request: Request) -> Result<Bytes, StubError> {
-        Ok(self.peer.ask(request).await?)
+        part: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<Result<T, Failure>, StubError> {
+        let event = locked(&self.event).clone();
+        let savepoint = self.view.writes.lock().await.hold();
+        let result = part.await;
+        let due = {
+            let mut writes = self.view.writes.lock().await;
+            if result.is_err() {
+                writes.take_back(savepoint);
+                *locked(&self.event) = event;
+            }
+            writes.release();
+            writes.is_due(self.peer().writes_per_request_max())
+        };
+        if due {
+            self.flush_writes().await?;
+        }
+        Ok(result)
     }
 }
 
-/// The protocol does not tell "absent" from "empty"; nothing empty can be stored.
-fn present(value: Bytes) -> Option<Bytes> {
-    (!value.is_empty()).then_some(value)
-}
-
-pub(crate) fn decode<M: Message + Default>(request: &'static str, answer: Bytes) -> Result<M, StubError> {
-    M::decode(answer).map_err(|cause| StubError::Malformed { request, cause: cause.to_string() })
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -293,7 +203,7 @@ mod tests {
     use futures::future::BoxFuture;
 
     use super::*;
-    use crate::PeerAnswer;
+    use crate::{PeerAnswer, Request};
 
     struct Nobody;
 
@@ -339,5 +249,9 @@ mod tests {
         assert!(matches!(stub.delete_state("").await, Err(StubError::EmptyKey)));
         let range = stub.get_state_by_range("a", "\u{0}b").await;
         assert!(matches!(range.err(), Some(StubError::CompositeBound(_))));
+        assert!(matches!(stub.get_history_for_key("").await.err(), Some(StubError::EmptyKey)));
+        assert!(matches!(stub.collection("").get_state("key").await, Err(StubError::EmptyCollection)));
+        let page = crate::PageRequest::first(0);
+        assert!(matches!(stub.get_page_by_range("", "", &page).await, Err(StubError::PageSize(0))));
     }
 }

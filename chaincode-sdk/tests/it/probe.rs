@@ -29,6 +29,11 @@ impl Contract for Probe {
             "Impatient" => impatient(stub, stub.parameters()?).await.answer(),
             "Delete" => delete(stub, stub.parameters()?).await.answer(),
             "Decline" => Err(Failure::new("declined").with_status(403).with_payload("because")),
+            "Call" => crate::calls::call(stub, stub.parameters()?).await.answer(),
+            "PutMany" => put_many(stub, stub.parameters()?).await.answer(),
+            "PutOrNot" => put_or_not(stub, stub.parameters()?).await.answer(),
+            "PutThenDecline" => put_then_decline(stub, stub.parameters()?).await.answer(),
+            "Attempts" => attempts(stub, stub.parameters()?).await.answer(),
             "Panic" => panic!("{} went wrong", stub.tx_id()),
             "Hang" => self.hang(stub).await.answer(),
             _ => Err(Failure::unknown_function(stub)),
@@ -96,6 +101,45 @@ async fn mark(stub: &Stub, (): ()) -> Result<u32, Failure> {
         marked += 1;
     }
     Ok(marked)
+}
+
+/// Writes `count` keys with values of `bytes` bytes.
+async fn put_many(stub: &Stub, (count, bytes): (u32, u32)) -> Result<(), Failure> {
+    for number in 0..count {
+        stub.put_state(&format!("key{number}"), vec![b'v'; bytes as usize]).await?;
+    }
+    Ok(())
+}
+
+/// Goes on when a write is refused.
+async fn put_or_not(stub: &Stub, (): ()) -> Result<bool, Failure> {
+    Ok(stub.put_state("key", "value").await.is_ok())
+}
+
+async fn put_then_decline(stub: &Stub, (): ()) -> Result<(), Failure> {
+    stub.put_state("key", "value").await?;
+    Err(Failure::new("declined"))
+}
+
+/// Each argument is a part that adds it to `sum`; one that is no number fails after it
+/// has written.
+async fn attempts(stub: &Stub, parts: Vec<Bytes>) -> Result<String, Failure> {
+    let mut outcomes = Vec::new();
+    for part in &parts {
+        let outcome = stub.attempt(add(stub, std::str::from_utf8(part)?)).await?;
+        outcomes.push(outcome.map_or_else(|failure| failure.message().to_owned(), |sum| sum.to_string()));
+    }
+    Ok(outcomes.join(", "))
+}
+
+async fn add(stub: &Stub, text: &str) -> Result<u64, Failure> {
+    let before = stub.get_state("sum").await?;
+    let before = before.map_or(Ok(0), |sum| std::str::from_utf8(&sum).unwrap().parse::<u64>())?;
+    stub.put_state("last", text.to_owned()).await?;
+    stub.set_event("Added", text.to_owned())?;
+    let sum = before + text.parse::<u64>()?;
+    stub.put_state("sum", sum.to_string()).await?;
+    Ok(sum)
 }
 
 async fn colors(stub: &Stub, color: String) -> Result<String, Failure> {

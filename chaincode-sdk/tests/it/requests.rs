@@ -71,8 +71,13 @@ async fn a_range_fetches_pages_as_it_is_walked_and_writes_in_between() {
     assert_eq!(marked.text(), "201");
     assert_eq!(peer.state.keys().filter(|key| key.starts_with("marked-")).count(), 201);
     let asked = |kind| marked.asked.iter().filter(|asked| **asked == kind).count();
-    assert_eq!((asked(Type::GetStateByRange), asked(Type::QueryStateNext), asked(Type::PutState)), (1, 2, 201));
-    // The second page is fetched when the first 100 keys are used up, not before.
+    assert_eq!((asked(Type::GetStateByRange), asked(Type::QueryStateNext), asked(Type::WriteBatchState)), (1, 2, 1));
+    // A peer that takes no batches gets the writes where they are made; there one sees that
+    // the second page is fetched when the first 100 keys are used up, not before.
+    let mut peer = LedgerPeer::new(ScriptedPeer::registered_with(service().await, None).await);
+    peer.state = keys.iter().map(|key| (key.clone(), Bytes::from("value"))).collect();
+    let marked = peer.invoke(&["Mark"]).await;
+    assert_eq!(marked.text(), "201");
     assert_eq!(marked.asked[101], Type::QueryStateNext);
 }
 
@@ -96,6 +101,19 @@ async fn a_copy_reads_then_writes_and_a_failed_one_does_not_write() {
     assert_eq!(copied.event.unwrap().event_name, "Copied");
     assert_eq!(peer.invoke(&["Copy", "c", "d"]).await.failure(), "nothing at c");
     assert_eq!(peer.state.keys().collect::<Vec<_>>(), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn ten_thousand_rows_are_walked_and_given_up_where_the_contract_says() {
+    let keys: Vec<String> = (0..10_000).map(|number| format!("a{number:05}")).collect();
+    let mut peer = ledger(&keys.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let all = peer.invoke(&["First", "20000"]).await;
+    assert_eq!(all.text().split_whitespace().collect::<Vec<_>>(), keys);
+    assert_eq!((all.asked.len(), all.asked[99]), (100, Type::QueryStateNext));
+    // 4,950 of them are 50 pages, the last one used to its half.
+    let some = peer.invoke(&["First", "4950"]).await;
+    assert_eq!(some.text().split_whitespace().count(), 4950);
+    assert_eq!((some.asked.len(), some.asked[50]), (51, Type::QueryStateClose));
 }
 
 #[tokio::test]

@@ -13,11 +13,12 @@ use ripstop_proto::common::{ChannelHeader, Header, SignatureHeader};
 use ripstop_proto::msp::SerializedIdentity;
 use ripstop_proto::protos::chaincode_client::ChaincodeClient;
 use ripstop_proto::protos::chaincode_message::Type;
+use ripstop_proto::protos::write_record::Type as RecordType;
 use ripstop_proto::protos::{
     ChaincodeAdditionalParams, ChaincodeEvent, ChaincodeHeaderExtension, ChaincodeId, ChaincodeInput,
     ChaincodeInvocationSpec, ChaincodeMessage, ChaincodeProposalPayload, ChaincodeSpec, DelState, GetState,
     GetStateByRange, GetStateMultiple, GetStateMultipleResult, Proposal, PutState, QueryResponse, QueryResultBytes,
-    QueryStateNext, Response, SignedProposal,
+    QueryStateNext, Response, SignedProposal, WriteBatchState,
 };
 use ripstop_proto::queryresult::Kv;
 use tokio::sync::mpsc;
@@ -30,8 +31,8 @@ const PAGE: usize = 100;
 
 /// A connection on which the test says every word.
 pub(crate) struct ScriptedPeer {
-    to_chaincode: mpsc::Sender<ChaincodeMessage>,
-    from_chaincode: Streaming<ChaincodeMessage>,
+    pub(crate) to_chaincode: mpsc::Sender<ChaincodeMessage>,
+    pub(crate) from_chaincode: Streaming<ChaincodeMessage>,
 }
 
 impl ScriptedPeer {
@@ -242,6 +243,17 @@ impl LedgerPeer {
             }
             Type::DelState => {
                 writes.insert(DelState::decode(payload).unwrap().key, None);
+                Bytes::new()
+            }
+            Type::WriteBatchState => {
+                for record in WriteBatchState::decode(payload).unwrap().rec {
+                    let value = match record.r#type() {
+                        RecordType::PutState => Some(record.value),
+                        RecordType::DelState => None,
+                        other => panic!("a contract wrote {other:?}"),
+                    };
+                    writes.insert(record.key, value);
+                }
                 Bytes::new()
             }
             Type::GetStateByRange => self.open(GetStateByRange::decode(payload).unwrap()),
