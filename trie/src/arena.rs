@@ -7,6 +7,7 @@
 
 use crate::nibbles::{Path, nibble};
 use crate::node::Link;
+use crate::slab::Slab;
 
 /// A node of one arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,37 +122,6 @@ impl<'a> Branch<'a> {
     }
 }
 
-/// Blocks of one size; freed ones are used again first.
-struct Slab<T> {
-    blocks: Vec<T>,
-    free: Vec<u32>,
-}
-
-impl<T> Default for Slab<T> {
-    fn default() -> Self {
-        Self { blocks: Vec::new(), free: Vec::new() }
-    }
-}
-
-impl<T> Slab<T> {
-    fn insert(&mut self, block: T) -> usize {
-        if let Some(index) = self.free.pop() {
-            self.blocks[index as usize] = block;
-            return index as usize;
-        }
-        self.blocks.push(block);
-        self.blocks.len() - 1
-    }
-
-    fn remove(&mut self, index: usize) {
-        self.free.push(index as u32);
-    }
-
-    fn live_bytes(&self) -> usize {
-        (self.blocks.len() - self.free.len()) * size_of::<T>()
-    }
-}
-
 /// Writes the arena once for the list of its sizes: `$number` is the size's code in a [`NodeId`].
 macro_rules! arena {
     (
@@ -174,7 +144,7 @@ macro_rules! arena {
             pub(crate) fn branch(&self, id: NodeId) -> Branch<'_> {
                 match id.size() {
                     $($branch_code => {
-                        let block = &self.$branch.blocks[id.index()];
+                        let block = self.$branch.get(id.index());
                         Branch { head: &block.head, children: &block.children, links: &block.links }
                     })+
                     _ => unreachable!("a branch was asked for, the node is none"),
@@ -184,7 +154,7 @@ macro_rules! arena {
             fn block_mut(&mut self, id: NodeId) -> (&mut Head, &mut [NodeId], &mut [[u8; 32]]) {
                 match id.size() {
                     $($branch_code => {
-                        let block = &mut self.$branch.blocks[id.index()];
+                        let block = self.$branch.get_mut(id.index());
                         (&mut block.head, &mut block.children, &mut block.links)
                     })+
                     _ => unreachable!("a branch was asked for, the node is none"),
@@ -194,11 +164,11 @@ macro_rules! arena {
             pub(crate) fn leaf(&self, id: NodeId) -> Leaf<'_> {
                 match id.size() {
                     $($leaf_code => {
-                        let block = &self.$leaf.blocks[id.index()];
+                        let block = self.$leaf.get(id.index());
                         Leaf { path: &block.path, value: &block.value[..block.length.into()] }
                     })+
                     $long_code => {
-                        let block = &self.long.blocks[id.index()];
+                        let block = self.long.get(id.index());
                         Leaf { path: &block.path, value: &block.value }
                     }
                     _ => unreachable!("a leaf was asked for, the node is none"),
@@ -239,7 +209,7 @@ macro_rules! arena {
             pub(crate) fn set_value(&mut self, id: NodeId, value: &[u8]) -> NodeId {
                 match (id.size(), value.len()) {
                     $(($leaf_code, 0..=$bytes) if value.len() + LEAF_STEP > $bytes => {
-                        let block = &mut self.$leaf.blocks[id.index()];
+                        let block = self.$leaf.get_mut(id.index());
                         block.length = value.len() as u8;
                         block.value[..value.len()].copy_from_slice(value);
                         id
@@ -258,10 +228,20 @@ macro_rules! arena {
                     $($branch_code => self.$branch.remove(id.index()),)+
                     $($leaf_code => self.$leaf.remove(id.index()),)+
                     $long_code => {
-                        let value = std::mem::take(&mut self.long.blocks[id.index()].value);
+                        let value = std::mem::take(&mut self.long.get_mut(id.index()).value);
                         self.long_bytes -= value.len();
                         self.long.remove(id.index());
                     }
+                    _ => {}
+                }
+            }
+
+            /// Has the processor fetch a node that will soon be read.
+            pub(crate) fn fetch(&self, id: NodeId) {
+                match id.size() {
+                    $($branch_code => self.$branch.fetch(id.index()),)+
+                    $($leaf_code => self.$leaf.fetch(id.index()),)+
+                    $long_code => self.long.fetch(id.index()),
                     _ => {}
                 }
             }
@@ -300,10 +280,9 @@ arena! {
 }
 
 impl Arena {
-    /// The node in memory that `node` leads to on the way to `path`.
+    /// The node in memory that a branch leads to on the way to `path`.
     pub(crate) fn towards(&self, node: NodeId, path: &Path) -> Option<NodeId> {
         if node.is_leaf() {
-            std::hint::black_box(self.leaf(node).path[0]);
             return None;
         }
         let branch = self.branch(node);

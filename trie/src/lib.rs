@@ -43,6 +43,7 @@ mod nibbles;
 mod node;
 mod record;
 mod rlp;
+mod slab;
 mod store;
 
 pub use checkpoint::{Checkpoint, WrittenCheckpoint};

@@ -4,12 +4,19 @@
 //! children that changed. The branch at some place as of an older block is put together from the
 //! reversals of all later blocks, the oldest first, and from the trie as it is for what none of
 //! them changed. Dropping the oldest entry forgets a root and touches nothing else.
+//!
+//! Checkpoints write the entries too, so roots stay provable across a restart:
+//! ```text
+//! entry     root (32) ‖ reversal of the top ‖ of each subtrie ‖ first 4 bytes of Keccak-256 of all
+//! reversal  count (4) ‖ start of each record (4 each) ‖ length (4) ‖ records, see `record.rs`
+//! ```
 
 use std::collections::VecDeque;
 
-use crate::keccak::Hash;
+use crate::keccak::{Hash, keccak256};
 use crate::nibbles::{Path, begins_with};
-use crate::record::{Image, read_place};
+use crate::record::{Image, read_place, take};
+use crate::store::RecordKey;
 
 /// Branches of one subtrie before a block changed them, in the order of their paths.
 #[derive(Debug, Default)]
@@ -42,6 +49,27 @@ impl Reversal {
     fn bytes(&self) -> usize {
         self.records.capacity() + self.starts.capacity() * 4
     }
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&(self.starts.len() as u32).to_be_bytes());
+        self.starts.iter().for_each(|start| out.extend_from_slice(&start.to_be_bytes()));
+        out.extend_from_slice(&(self.records.len() as u32).to_be_bytes());
+        out.extend_from_slice(&self.records);
+    }
+
+    fn read(rest: &mut &[u8]) -> Option<Self> {
+        let count = take_u32(rest)? as usize;
+        let starts = take(rest, count.checked_mul(4)?)?.chunks_exact(4);
+        let starts: Vec<u32> = starts.filter_map(|mut start| take_u32(&mut start)).collect();
+        let length = take_u32(rest)?;
+        let records = take(rest, length as usize)?.to_vec();
+        let in_order = starts.is_sorted() && starts.last().is_none_or(|last| *last <= length);
+        in_order.then_some(Self { records, starts })
+    }
+}
+
+fn take_u32(rest: &mut &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(take(rest, 4)?.try_into().ok()?))
 }
 
 /// How one block is taken back.
@@ -53,6 +81,38 @@ pub(crate) struct Kept {
     /// The children of the trie's root, then the branches of each subtrie.
     pub(crate) top: Reversal,
     pub(crate) subtries: [Reversal; 16],
+}
+
+impl Kept {
+    /// The key of the entry that leads back to block `number`.
+    pub(crate) fn key(number: u64) -> RecordKey {
+        [&number.to_be_bytes()[..], &[0xfe]].concat()
+    }
+
+    /// The entry as a checkpoint writes it.
+    pub(crate) fn record(&self) -> Vec<u8> {
+        let mut out = self.root.to_vec();
+        self.top.put(&mut out);
+        self.subtries.iter().for_each(|reversal| reversal.put(&mut out));
+        let sum = keccak256(&out);
+        out.extend_from_slice(&sum[..4]);
+        out
+    }
+
+    /// Reads an entry; none when the bytes are not one.
+    pub(crate) fn read(number: u64, record: &[u8]) -> Option<Self> {
+        let (mut rest, sum) = record.split_at_checked(record.len().checked_sub(4)?)?;
+        if keccak256(rest)[..4] != *sum {
+            return None;
+        }
+        let root = take(&mut rest, 32)?.try_into().ok()?;
+        let top = Reversal::read(&mut rest)?;
+        let mut subtries: [Reversal; 16] = Default::default();
+        for reversal in &mut subtries {
+            *reversal = Reversal::read(&mut rest)?;
+        }
+        rest.is_empty().then_some(Self { number, root, top, subtries })
+    }
 }
 
 /// The reversals of the last blocks, the oldest first.
@@ -72,6 +132,16 @@ impl Recent {
         while self.ring.len() > count {
             self.ring.pop_front();
         }
+    }
+
+    /// Adds an entry before all others.
+    pub(crate) fn push_older(&mut self, kept: Kept) {
+        self.ring.push_front(kept);
+    }
+
+    /// The entries from block `number` on.
+    pub(crate) fn from(&self, number: u64) -> impl Iterator<Item = &Kept> {
+        self.ring.iter().skip_while(move |kept| kept.number < number)
     }
 
     /// The oldest block that can be proved without the trie as it is.

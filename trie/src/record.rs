@@ -206,7 +206,8 @@ fn read_u16(rest: &mut &[u8]) -> Option<u16> {
     Some(u16::from_be_bytes(take(rest, 2)?.try_into().ok()?))
 }
 
-fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
+/// The next `count` bytes.
+pub(crate) fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
     let (taken, left) = rest.split_at_checked(count)?;
     *rest = left;
     Some(taken)

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use crate::arena::NodeId;
-use crate::checkpoint::{Checkpoint, MARKER_KEY, WrittenCheckpoint, marker, read_marker};
+use crate::checkpoint::{MARKER_KEY, Saving, read_marker};
 use crate::commit::commit;
 use crate::error::Error;
 use crate::keccak::{Hash, Kernel, keccak256};
@@ -18,7 +18,7 @@ use crate::nibbles::{PATH_NIBBLES, Path, child_path};
 use crate::node::{self, EMPTY_ROOT, Link};
 use crate::recent::{Kept, Recent, Reversal};
 use crate::record::{Child, Image, nibbles_of, put_child, put_head, record_key};
-use crate::store::{MemoryStore, NodeStore, StoreBatch};
+use crate::store::{MemoryStore, NodeStore};
 use crate::subtrie::{Subtrie, Work};
 use crate::write_set::{Write, WriteSet};
 
@@ -28,8 +28,15 @@ pub const KEPT_ROOTS: usize = 128;
 /// Blocks with fewer writes than this are applied by one thread: waking others takes longer.
 const SHARED_WRITES_MIN: usize = 128;
 
+/// Subtries are hashed together until they have this many writes, which fill the lanes well; with
+/// more, nodes would have left the nearest caches when they are hashed.
+const HASHED_TOGETHER_MIN: usize = 96;
+
 /// Branches a block copies for a checkpoint under way, beside those it changes itself.
 const COPIED_PER_BLOCK: usize = 4096;
+
+/// Reversals of earlier blocks a block copies for it.
+const REVERSALS_COPIED_PER_BLOCK: usize = 8;
 
 /// Keys applied at once when a trie is rebuilt.
 const REBUILT_AT_ONCE: usize = 65_536;
@@ -41,21 +48,15 @@ pub struct StateTrie {
     pub(crate) subtries: Box<[Subtrie; 16]>,
     root: Hash,
     number: Option<u64>,
+    pub(crate) copied_per_block: usize,
     pub(crate) recent: Recent,
     /// The checkpoint that will write what changes now; counted from 1.
-    checkpoint: u32,
-    saving: Saving,
+    pub(crate) checkpoint: u32,
+    pub(crate) saving: Saving,
     memory_bytes: usize,
     /// Where the next sweep of memory begins, in sixteenths of sixteenths.
     sweep: u8,
     usable: bool,
-}
-
-/// What became of the last checkpoint that was begun.
-enum Saving {
-    Idle,
-    Copying { number: u64, batch: StoreBatch },
-    Writing { number: u64 },
 }
 
 impl StateTrie {
@@ -79,6 +80,7 @@ impl StateTrie {
         }
         trie.number = Some(number);
         trie.root = trie.compute_root()?;
+        trie.read_reversals(number)?;
         if trie.root == root { Ok(trie) } else { Err(Error::damaged(&key)) }
     }
 
@@ -118,9 +120,10 @@ impl StateTrie {
             subtries: Box::default(),
             root: EMPTY_ROOT,
             number: None,
+            copied_per_block: COPIED_PER_BLOCK,
             recent: Recent::default(),
             checkpoint: 1,
-            saving: Saving::Idle,
+            saving: Saving::default(),
             memory_bytes,
             sweep: 0,
             usable: true,
@@ -164,6 +167,7 @@ impl StateTrie {
             let subtries = std::array::from_fn(|nibble| std::mem::take(&mut self.subtries[nibble].reversal));
             self.recent.push(Kept { number: last, root: before, top, subtries }, KEPT_ROOTS);
         }
+        self.copy_reversals(REVERSALS_COPIED_PER_BLOCK);
         self.make_room();
         Ok(self.root)
     }
@@ -185,16 +189,23 @@ impl StateTrie {
     }
 
     fn apply_writes(&mut self, writes: &WriteSet<'_>, keep: bool) -> Result<(), Error> {
-        let copying = if matches!(self.saving, Saving::Copying { .. }) { self.checkpoint - 1 } else { 0 };
+        let copying = self.copying();
         let work = Work { store: &*self.store, checkpoint: self.checkpoint, copying, keep };
         let parts = writes.by_first_nibble();
-        let kernel = self.kernel;
+        let (kernel, copied) = (self.kernel, self.copied_per_block.div_ceil(16));
         let apply = |first: usize, group: &mut [Subtrie]| {
-            for (index, subtrie) in group.iter_mut().enumerate() {
-                subtrie.apply((first + index) as u8, parts[first + index], &work)?;
-                subtrie.copy_some(copying, COPIED_PER_BLOCK / 16);
+            let (mut begin, mut waiting) = (0, 0);
+            for index in 0..group.len() {
+                let (own, subtrie) = (first + index, &mut group[index]);
+                subtrie.apply(own as u8, parts[own], &work)?;
+                subtrie.copy_some(copying, copied);
+                waiting += parts[own].len();
+                if waiting >= HASHED_TOGETHER_MIN {
+                    commit(&mut group[begin..=index], kernel);
+                    (begin, waiting) = (index + 1, 0);
+                }
             }
-            commit(group, kernel);
+            commit(&mut group[begin..], kernel);
             Ok(())
         };
         if writes.writes().len() < SHARED_WRITES_MIN {
@@ -247,7 +258,7 @@ impl StateTrie {
         (mask, inlined, links)
     }
 
-    fn put_top(&self, out: &mut Vec<u8>) {
+    pub(crate) fn put_top(&self, out: &mut Vec<u8>) {
         let mask = self.top().0;
         put_head(out, &[0; 32], 0, mask, mask);
         for subtrie in self.subtries.iter() {
@@ -267,69 +278,21 @@ impl StateTrie {
     }
 }
 
-/// Checkpoints; `checkpoint.rs` draws their way.
+/// Memory.
 impl StateTrie {
-    /// Begins a checkpoint of the trie as it is now; the blocks applied from here on copy it.
-    /// Gives false, and does nothing, while an earlier one is not written or no block was applied.
-    pub fn begin_checkpoint(&mut self) -> bool {
-        let (Saving::Idle, Some(number)) = (&self.saving, self.number) else { return false };
-        let mut batch = StoreBatch::default();
-        let mut top = Vec::new();
-        self.put_top(&mut top);
-        batch.put.push((record_key(&[0; 32], 0), top));
-        batch.put.push((MARKER_KEY.to_vec(), marker(number, &self.root)));
-        for subtrie in self.subtries.iter_mut() {
-            batch.removed.append(&mut subtrie.removed);
-            subtrie.begin_copying();
-        }
-        self.saving = Saving::Copying { number, batch };
-        self.checkpoint += 1;
-        true
-    }
-
-    /// Copies all that the checkpoint under way still lacks, for instance before the trie is
-    /// closed. Takes time in proportion to what changed since the checkpoint before.
-    pub fn finish_copying(&mut self) {
-        if matches!(self.saving, Saving::Copying { .. }) {
-            let copying = self.checkpoint - 1;
-            self.subtries.par_iter_mut().for_each(|subtrie| subtrie.copy_some(copying, usize::MAX));
-        }
-    }
-
-    /// The checkpoint under way, once all of it is copied, to be written by the caller.
-    pub fn take_checkpoint(&mut self) -> Option<Checkpoint> {
-        if self.subtries.iter().any(|subtrie| subtrie.cursor.is_some()) {
-            return None;
-        }
-        let Saving::Copying { number, batch } = &mut self.saving else { return None };
-        let (number, mut batch) = (*number, std::mem::take(batch));
-        for subtrie in self.subtries.iter_mut() {
-            batch.put.append(&mut subtrie.copied);
-        }
-        self.saving = Saving::Writing { number };
-        Some(Checkpoint { store: Arc::clone(&self.store), batch, number })
-    }
-
-    /// Says that a checkpoint is in the store, so that memory may give up what it holds.
-    pub fn checkpoint_written(&mut self, written: WrittenCheckpoint) {
-        if matches!(self.saving, Saving::Writing { number } if number == written.number) {
-            self.saving = Saving::Idle;
-            self.make_room();
-        }
-    }
-
     /// Bytes held: nodes in use, and what keeps recent roots provable.
     pub fn memory_bytes(&self) -> usize {
         self.node_bytes() + self.recent.bytes()
     }
 
-    fn node_bytes(&self) -> usize {
+    /// Bytes of the nodes in use: what the budget is for.
+    pub fn node_bytes(&self) -> usize {
         self.subtries.iter().map(|subtrie| subtrie.arena.live_bytes()).sum()
     }
 
     /// Gives up nodes until they fit the budget again, or nothing more can be given up now.
-    fn make_room(&mut self) {
-        if !matches!(self.saving, Saving::Idle) {
+    pub(crate) fn make_room(&mut self) {
+        if !self.saving.is_idle() {
             return;
         }
         // Two rounds: the first takes the mark of what was visited, the second what stays without.

@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 /// What went wrong in a store, in its own words.
 pub type StoreError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A key of a record: the nibbles of the node's place, packed, then their count; or a single byte
-/// of 0xf0 and above for what is not a node.
+/// A key of a record: the nibbles of the node's place, packed, then their count; or, for
+/// what is not a node, something that ends with a byte above 64.
 pub type RecordKey = Vec<u8>;
 
 /// Changes that are written in one atomic step: what goes first, then what comes.

@@ -59,6 +59,9 @@ enum Source<'w> {
     Keep(NodeId),
 }
 
+/// Paths followed together while nodes are fetched.
+const WARMED_AT_ONCE: usize = 32;
+
 /// The place of a subtrie's root: it is reached by one nibble.
 pub(crate) const ROOT_PLACE: usize = 1;
 
@@ -80,16 +83,20 @@ impl Subtrie {
         Ok(())
     }
 
-    /// Reads the way down to many paths in lockstep, so that the waits for memory overlap.
+    /// Goes down to many paths in lockstep and has each node fetched a round before it is read, so
+    /// that the waits for memory overlap.
     fn warm(&self, writes: &[Write<'_>]) {
         let Some(root) = self.root else { return };
-        for group in writes.chunks(32) {
-            let mut nodes = [Some(root); 32];
+        for group in writes.chunks(WARMED_AT_ONCE) {
+            let mut nodes = [Some(root); WARMED_AT_ONCE];
+            nodes[group.len()..].fill(None);
             while nodes.iter().any(Option::is_some) {
                 for (node, write) in nodes.iter_mut().zip(group) {
                     *node = node.and_then(|node| self.arena.towards(node, &write.path));
+                    if let Some(node) = *node {
+                        self.arena.fetch(node);
+                    }
                 }
-                nodes[group.len()..].fill(None);
             }
         }
     }
@@ -168,9 +175,10 @@ impl Subtrie {
             let (group, others) = writes.split_at(count);
             writes = others;
             let old = self.loaded_child(id, &path, depth, next, work)?;
-            let new = match old {
-                Some(child) => self.write(child, depth + 1, group, work)?,
-                None => self.build(&puts(group), depth + 1, work),
+            let new = match (old, group) {
+                (Some(child), _) => self.write(child, depth + 1, group, work)?,
+                (None, [write]) => write.value.map(|value| self.arena.insert_leaf(&write.path, value)),
+                (None, _) => self.build(&puts(group), depth + 1, work),
             };
             if new != old {
                 id = self.arena.set_child(id, next, new);
