@@ -208,7 +208,7 @@ macro_rules! arena {
             /// Gives a leaf another value, in place where it fits the same size.
             pub(crate) fn set_value(&mut self, id: NodeId, value: &[u8]) -> NodeId {
                 match (id.size(), value.len()) {
-                    $(($leaf_code, 0..=$bytes) if value.len() + LEAF_STEP > $bytes => {
+                    $(($leaf_code, 0..=$bytes) if value.len() + WASTED_MAX > $bytes => {
                         let block = self.$leaf.get_mut(id.index());
                         block.length = value.len() as u8;
                         block.value[..value.len()].copy_from_slice(value);
@@ -270,8 +270,8 @@ macro_rules! arena {
     };
 }
 
-/// Sizes of leaves differ by this many bytes of value.
-const LEAF_STEP: usize = 16;
+/// A leaf whose new value leaves no more room than this unused stays where it is.
+const WASTED_MAX: usize = 48;
 
 arena! {
     branches { two: 1 = 2, three: 2 = 3, four: 3 = 4, six: 4 = 6, ten: 5 = 10, sixteen: 6 = 16, }

@@ -207,9 +207,9 @@ impl Subtrie {
             return;
         }
         let key = record_key(&head.path, place);
-        let mut record = Vec::with_capacity(128);
-        put_branch(&mut record, &self.arena, id, u16::MAX);
-        self.copied.push((key, record));
+        self.record.clear();
+        put_branch(&mut self.record, &self.arena, id, u16::MAX);
+        self.copied.push((key, self.record.clone()));
         self.arena.head_mut(id).checkpoint = 0;
     }
 
@@ -233,6 +233,7 @@ impl Subtrie {
         let depth = usize::from(head.depth);
         let from = from.filter(|from| begins_with(from, &head.path, depth));
         let first = from.map_or(0, |from| nibble(from, depth));
+        self.fetch_below(id, first, copying);
         for next in first..16 {
             let child = self.arena.branch(id).child(next);
             let Some(child) = child.filter(|child| !child.is_leaf() && !child.is_unloaded()) else { continue };
@@ -249,6 +250,23 @@ impl Subtrie {
             *left = left.saturating_sub(1);
         }
         true
+    }
+}
+
+/// Fetching ahead.
+impl Subtrie {
+    /// Has the children of a branch fetched, from one on, and the children of those that are due:
+    /// they lie all over memory, and the waits overlap.
+    fn fetch_below(&self, id: NodeId, first: u8, copying: u32) {
+        let branch = self.arena.branch(id);
+        let children = || (first..16).filter_map(|next| branch.child(next));
+        children().for_each(|child| self.arena.fetch(child));
+        for child in children().filter(|child| !child.is_leaf() && !child.is_unloaded()) {
+            let branch = self.arena.branch(child);
+            if branch.head.checkpoint >= copying {
+                (0..16).filter_map(|next| branch.child(next)).for_each(|below| self.arena.fetch(below));
+            }
+        }
     }
 }
 

@@ -23,19 +23,29 @@ struct Stale {
     parent: Option<(NodeId, u8)>,
 }
 
-/// Brings the links of these subtries up to date, those to their roots included.
-pub(crate) fn commit(subtries: &mut [Subtrie], kernel: Kernel) {
-    let mut batch = Batch::new(kernel);
-    let (leaves, branches) = collect(subtries);
-    for leaf in leaves {
-        hash_leaf(subtries, leaf, &mut batch);
+/// Hashes the changed nodes of subtries; one serves many of them.
+pub(crate) struct Committer {
+    batch: Batch<Stale>,
+}
+
+impl Committer {
+    pub(crate) fn new(kernel: Kernel) -> Self {
+        Self { batch: Batch::new(kernel) }
     }
-    finish(subtries, &mut batch);
-    for level in branches.into_iter().rev() {
-        for branch in level {
-            hash_branch(subtries, branch, &mut batch);
+
+    /// Brings the links of these subtries up to date, those to their roots included.
+    pub(crate) fn commit(&mut self, subtries: &mut [Subtrie]) {
+        let (leaves, branches) = collect(subtries);
+        for leaf in leaves {
+            hash_leaf(subtries, leaf, &mut self.batch);
         }
-        finish(subtries, &mut batch);
+        finish(subtries, &mut self.batch);
+        for level in branches.into_iter().rev() {
+            for branch in level {
+                hash_branch(subtries, branch, &mut self.batch);
+            }
+            finish(subtries, &mut self.batch);
+        }
     }
 }
 

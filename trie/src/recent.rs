@@ -26,6 +26,12 @@ pub(crate) struct Reversal {
 }
 
 impl Reversal {
+    /// Makes room for the reversal of so many writes, by what one usually takes.
+    pub(crate) fn reserve(&mut self, writes: usize) {
+        self.records.reserve(writes * 224);
+        self.starts.reserve(writes * 3);
+    }
+
     /// Adds a branch. Branches come in the order of their paths, parents before children.
     pub(crate) fn add(&mut self, record: impl FnOnce(&mut Vec<u8>)) {
         self.starts.push(self.records.len() as u32);

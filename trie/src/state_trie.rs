@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::arena::NodeId;
 use crate::checkpoint::{MARKER_KEY, Saving, read_marker};
-use crate::commit::commit;
+use crate::commit::Committer;
 use crate::error::Error;
 use crate::keccak::{Hash, Kernel, keccak256};
 use crate::nibbles::{PATH_NIBBLES, Path, child_path};
@@ -33,7 +33,7 @@ const SHARED_WRITES_MIN: usize = 128;
 const HASHED_TOGETHER_MIN: usize = 96;
 
 /// Branches a block copies for a checkpoint under way, beside those it changes itself.
-const COPIED_PER_BLOCK: usize = 4096;
+const COPIED_PER_BLOCK: usize = 2048;
 
 /// Reversals of earlier blocks a block copies for it.
 const REVERSALS_COPIED_PER_BLOCK: usize = 8;
@@ -194,6 +194,7 @@ impl StateTrie {
         let parts = writes.by_first_nibble();
         let (kernel, copied) = (self.kernel, self.copied_per_block.div_ceil(16));
         let apply = |first: usize, group: &mut [Subtrie]| {
+            let mut committer = Committer::new(kernel);
             let (mut begin, mut waiting) = (0, 0);
             for index in 0..group.len() {
                 let (own, subtrie) = (first + index, &mut group[index]);
@@ -201,11 +202,11 @@ impl StateTrie {
                 subtrie.copy_some(copying, copied);
                 waiting += parts[own].len();
                 if waiting >= HASHED_TOGETHER_MIN {
-                    commit(&mut group[begin..=index], kernel);
+                    committer.commit(&mut group[begin..=index]);
                     (begin, waiting) = (index + 1, 0);
                 }
             }
-            commit(&mut group[begin..], kernel);
+            committer.commit(&mut group[begin..]);
             Ok(())
         };
         if writes.writes().len() < SHARED_WRITES_MIN {

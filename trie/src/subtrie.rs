@@ -40,6 +40,8 @@ pub(crate) struct Subtrie {
     pub(crate) reversal: Reversal,
     /// Records that went since the last checkpoint.
     pub(crate) removed: Vec<RecordKey>,
+    /// Where a record is put together.
+    pub(crate) record: Vec<u8>,
     /// Records copied for the checkpoint under way.
     pub(crate) copied: Vec<(RecordKey, Vec<u8>)>,
     /// The place the checkpoint's copying has reached.
@@ -75,6 +77,9 @@ impl Subtrie {
             self.root = Some(self.load(&child_path(&[0; 32], 0, own), ROOT_PLACE, &self.link.clone(), work)?);
         }
         self.warm(writes);
+        if work.keep {
+            self.reversal.reserve(writes.len());
+        }
         self.root = match self.root {
             Some(root) => self.write(root, ROOT_PLACE, writes, work)?,
             None => self.build(&puts(writes), ROOT_PLACE, work),
