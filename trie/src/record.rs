@@ -212,3 +212,33 @@ pub(crate) fn take<'a>(rest: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
     *rest = left;
     Some(taken)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arena::{Draft, Head};
+
+    #[test]
+    fn a_branch_is_written_as_its_vector_and_read_back() {
+        let mut arena = Arena::default();
+        let path = child_path(&[0; 32], 0, 0xa);
+        let mut leaf = [0xbb; 32];
+        leaf[0] = 0xa7;
+        let head = Head { mask: 0, inlined: 0, dirty: 0, depth: 1, visited: false, checkpoint: 0, path };
+        let mut draft = Draft::new(head);
+        draft.push(2, NodeId::UNLOADED, Link { bytes: [0x11; 32], inlined: false });
+        draft.push(7, arena.insert_leaf(&leaf, &[9, 9]), Link::NONE);
+        let id = arena.insert_branch(&draft);
+        let mut record = Vec::new();
+        put_branch(&mut record, &arena, id, u16::MAX);
+        let before = [0x01, 0xa0, 0x00, 0x84, 0x00, 0x84, 0x00];
+        let expected: Vec<u8> = [&before[..], &[0x11; 32], &[0x02], &[0xbb; 31], &[2, 9, 9]].concat();
+        assert_eq!(record, expected);
+        assert_eq!(record_key(&path, 1), [0xa0, 0x01]);
+        let image = Image::read(&record).unwrap();
+        assert!(image.is_whole() && image.path == path && image.depth == 1 && image.mask == 0x84);
+        for length in 0..record.len() {
+            assert!(Image::read(&record[..length]).is_none(), "{length} bytes of a record are none");
+        }
+    }
+}
