@@ -69,8 +69,9 @@ fn a_writer_does_not_wait_for_one_that_was_refused_before_its_policies_were_look
     let setting = Setting::new();
     let mut unsigned = setting.metadata_writer(3, &[]);
     unsigned.changes.envelope.push(Box::new(|envelope| envelope.signature = Bytes::from_static(b"\x30\x00")));
+    // Namespaces are judged in ascending order, so this one fails before `open` is looked at.
     let mut undefined = setting.metadata_writer(4, &[]);
-    undefined.chaincode = "undefined".to_owned();
+    undefined.chaincode = "absent".to_owned();
     let cases = [
         ("an id that was used", setting.metadata_writer(USED, &[]), Code::DuplicateTxid),
         ("a wrong signature", unsigned, Code::BadCreatorSignature),
