@@ -43,6 +43,9 @@ mod ledger;
 mod recovery;
 mod verification;
 
+#[doc(hidden)]
+pub mod parts;
+
 pub use block_store::{BlockStore, BlockStoreError};
 pub use commit::{CheckedBlock, CommittedBlock, Verdict};
 pub use error::{CommitError, LedgerError};
