@@ -17,17 +17,31 @@ mod leveldb {
     const PORT_CONFIG: &str = "#pragma once\n\
         #define HAVE_FDATASYNC 1\n\
         #define HAVE_FULLFSYNC 0\n\
-        #define HAVE_CRC32C 0\n\
+        #define HAVE_CRC32C 1\n\
         #define HAVE_SNAPPY 0\n\
         #define LEVELDB_IS_BIG_ENDIAN 0\n";
+
+    /// LevelDB's place for a checksum by the processor's own instruction: `database` has it.
+    const CRC32C: &str = "#pragma once\n\
+        #include <stddef.h>\n\
+        #include <stdint.h>\n\
+        extern \"C\" uint32_t ripstop_crc32c(uint32_t crc, const uint8_t* bytes, size_t count);\n\
+        namespace crc32c {\n\
+        inline uint32_t Extend(uint32_t crc, const uint8_t* bytes, size_t count) {\n\
+          return ripstop_crc32c(crc, bytes, count);\n\
+        }\n\
+        }\n";
 
     pub(crate) fn compile() {
         let root = source_folder();
         let sources = source_files(&root);
         assert_eq!(sources.len(), SOURCE_FILES, "leveldb-sys carries other sources than LevelDB 1.22's: {sources:?}");
         let out = PathBuf::from(variable("OUT_DIR"));
-        std::fs::create_dir_all(out.join("port")).expect("OUT_DIR is writable");
-        std::fs::write(out.join("port/port_config.h"), PORT_CONFIG).expect("OUT_DIR is writable");
+        for (path, header) in [("port/port_config.h", PORT_CONFIG), ("crc32c/crc32c.h", CRC32C)] {
+            let path = out.join(path);
+            std::fs::create_dir_all(path.parent().expect("a header has a folder")).expect("OUT_DIR is writable");
+            std::fs::write(path, header).expect("OUT_DIR is writable");
+        }
         cc::Build::new()
             .cpp(true)
             .std("c++11")

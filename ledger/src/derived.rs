@@ -5,17 +5,22 @@
 //! 's'                  savepoint: height u64 | hash of the last applied block (32 bytes)
 //! 'n' block number u64 hash of the block: present for every applied block
 //! 'h' block hash       block number u64
-//! 't' tx id            OPV block number | OPV tx index | code (1 byte), of the earliest occurrence
+//! 'x' 32 bytes         OPV block number | OPV tx index | code (1 byte), of the earliest
+//!                      transaction whose id is these bytes in hexadecimal, as ids usually are
+//! 't' tx id            the same, for other ids
 //! 'u' SHA-256(tx id)   the same, for ids of more than 64 bytes
 //! 'w' …                an entry for each write of a public key, see `history`
 //! 'e' block number u64 marshalled ripstop.v1.BlockExplanations; only of blocks with invalid
 //!                      transactions, and only of the newest blocks
+//! 'k' namespace        empty: some key of the namespace, hashed ones included, has had metadata
 //! 'd' …                state, see `state`
 //! ```
 //! Plain integers are big-endian, OPV is the order-preserving varint. Everything of one
 //! block, its savepoint included, is one batch. Batches are not synced one by one, and a
 //! power failure may lose one of them and keep a later one (LevelDB's logs are separate
 //! files); the gap then shows in the numbers.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use prost::Message;
@@ -32,7 +37,7 @@ use crate::{PrivateWrite, TransactionPosition};
 
 /// The mark of the format that this version writes and reads. A store with another one is
 /// built again from the blocks.
-pub(crate) const FORMAT: &[u8] = b"ripstop derived 3";
+pub(crate) const FORMAT: &[u8] = b"ripstop derived 4";
 
 const FORMAT_KEY: &[u8] = b"f";
 const SAVEPOINT_KEY: &[u8] = b"s";
@@ -65,13 +70,18 @@ pub(crate) struct Applied<'a> {
 /// The batch of one block.
 pub(crate) fn batch(applied: Applied<'_>) -> Batch {
     let mut batch = Batch::default();
+    let mut with_metadata = BTreeSet::new();
     for (space, key, update) in applied.updates.iter() {
         let key = state::store_key(space, key);
+        if update.metadata.is_some() {
+            with_metadata.insert(space.namespace());
+        }
         match &update.value {
             Some(value) => batch.put(key, state::encode_entry(value, update.metadata.as_deref(), update.version)),
             None => batch.delete(key),
         }
     }
+    with_metadata.into_iter().for_each(|namespace| batch.put(metadata_key(namespace), Vec::new()));
     for write in applied.private_writes {
         let key = state::store_key(Space::Private(&write.namespace, &write.collection), write.key.as_bytes());
         let version = Version::new(applied.number, u64::from(write.tx_index));
@@ -153,6 +163,11 @@ pub(crate) fn position(snapshot: &dyn Snapshot, tx_id: &str) -> Result<Option<Tr
     }))
 }
 
+/// Whether a key of this namespace may have metadata.
+pub(crate) fn may_have_metadata(snapshot: &dyn Snapshot, namespace: &str) -> Result<bool, StoreError> {
+    Ok(snapshot.get(&metadata_key(namespace))?.is_some())
+}
+
 /// The explanations of a block; none where nothing is kept.
 pub(crate) fn explanations(snapshot: &dyn Snapshot, number: u64) -> Result<BlockExplanations, StoreError> {
     let Some(bytes) = snapshot.get(&explanations_key(number))? else { return Ok(BlockExplanations::default()) };
@@ -163,6 +178,11 @@ pub(crate) fn explanations(snapshot: &dyn Snapshot, number: u64) -> Result<Block
 /// The index key of a transaction id. Ids are usually 64 characters, but whoever signs an
 /// envelope chooses them.
 pub(crate) fn tx_key(tx_id: &str) -> Vec<u8> {
+    let mut hash = [0; 32];
+    let is_lower = !tx_id.bytes().any(|byte| byte.is_ascii_uppercase());
+    if is_lower && hex::decode_to_slice(tx_id, &mut hash).is_ok() {
+        return [&b"x"[..], &hash].concat();
+    }
     match tx_id.len() <= TX_ID_BYTES_MAX {
         true => [b"t", tx_id.as_bytes()].concat(),
         false => [&b"u"[..], &sha256(&[tx_id.as_bytes()])].concat(),
@@ -185,9 +205,14 @@ pub(crate) fn name_of(key: &[u8]) -> String {
             let key = std::str::from_utf8(key).map_or_else(|_| hex::encode(key), |key| format!("{key:?}"));
             format!("the state of key {key} in namespace {:?}", String::from_utf8_lossy(namespace))
         }
+        b"x" => format!("the place of transaction {}", hex::encode(rest)),
         b"t" => format!("the place of transaction {}", String::from_utf8_lossy(rest)),
         _ => format!("entry {} {}", String::from_utf8_lossy(kind), hex::encode(rest)),
     }
+}
+
+fn metadata_key(namespace: &str) -> Vec<u8> {
+    [b"k", namespace.as_bytes()].concat()
 }
 
 fn number_key(number: u64) -> Vec<u8> {

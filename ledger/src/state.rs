@@ -159,6 +159,15 @@ pub(crate) enum Space<'a> {
     Private(&'a str, &'a str),
 }
 
+impl<'a> Space<'a> {
+    /// The chaincode's name.
+    pub(crate) fn namespace(self) -> &'a str {
+        match self {
+            Self::Public(namespace) | Self::Hashed(namespace, _) | Self::Private(namespace, _) => namespace,
+        }
+    }
+}
+
 /// The store key of an entry.
 pub(crate) fn store_key(space: Space<'_>, key: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(80 + key.len());

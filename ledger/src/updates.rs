@@ -119,16 +119,19 @@ impl Updates {
             let metadata = change.metadata();
             return Ok(Some((change.value, metadata)));
         }
-        let current = match self.get(space, key) {
-            Some(update) => Some((update.value.clone(), update.metadata.clone())),
-            None => committed.get(space, key)?.map(|entry| (Some(entry.value), entry.metadata)),
-        };
+        let updated = self.get(space, key);
         if change.sets_only_value() {
-            let metadata = current.and_then(|(_, metadata)| metadata);
+            let metadata = match updated {
+                Some(update) => update.metadata.clone(),
+                None => committed.metadata(space, key)?,
+            };
             return Ok(change.value.map(|value| (Some(value), metadata)));
         }
         // Metadata only. On an absent key, or one deleted earlier in the block, nothing happens.
-        let value = current.and_then(|(value, _)| value);
+        let value = match updated {
+            Some(update) => update.value.clone(),
+            None => committed.get(space, key)?.map(|entry| entry.value),
+        };
         Ok(value.map(|value| (Some(value), change.metadata())))
     }
 

@@ -71,7 +71,7 @@ fn index_and_state_that_do_not_follow_from_the_blocks_are_found_and_can_be_rebui
         ("\"stray\" in namespace \"bench\"", |batch| {
             batch.put(b"dbench\0stray".to_vec(), b"\x01\x01\x00\x00v".to_vec());
         }),
-        ("the place of transaction", |batch| batch.delete([b"t", some_tx_id().as_bytes()].concat())),
+        ("the place of transaction", |batch| batch.delete([vec![b'x'], hex::decode(some_tx_id()).unwrap()].concat())),
         ("format", |batch| batch.put(b"f".to_vec(), b"ripstop derived 0".to_vec())),
         ("savepoint", |batch| batch.put(b"s".to_vec(), b"short".to_vec())),
     ];
