@@ -30,8 +30,8 @@ use crate::files::Lock;
 use crate::history;
 use crate::ledger::{Ledger, Options, mark_for_rebuild, rebuild_mark};
 use crate::roots::Roots;
-use crate::state::StateView;
-use crate::store::{Batch, Store, StoreError};
+use crate::state::{self, StateView};
+use crate::store::{Batch, CachedStore, Store, StoreError};
 use crate::updates;
 use crate::{PrivateWrite, Refusal};
 
@@ -239,7 +239,8 @@ impl Parts {
     }
 
     fn into_ledger(self, folder: &Path, channel_id: String, tip: Tip) -> Result<Ledger, LedgerError> {
-        let view = StateView::new(self.store.snapshot(), tip.height);
+        let store = Arc::new(CachedStore::new(Arc::clone(&self.store), state::is_state_key));
+        let view = StateView::new(store.snapshot(), tip.height);
         let roots = self.roots(&view)?;
         Ok(Ledger {
             channel_id,
@@ -247,7 +248,7 @@ impl Parts {
             files: self.options.files,
             explained_blocks: self.options.explained_blocks,
             blocks: Arc::new(self.blocks),
-            store: self.store,
+            store,
             heights: watch::Sender::new(tip.height),
             published: RwLock::new(view),
             recent: Mutex::default(),

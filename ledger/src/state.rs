@@ -168,6 +168,11 @@ impl<'a> Space<'a> {
     }
 }
 
+/// Whether a key of the store belongs to the state.
+pub(crate) fn is_state_key(key: &[u8]) -> bool {
+    key.first() == Some(&PREFIX)
+}
+
 /// The store key of an entry.
 pub(crate) fn store_key(space: Space<'_>, key: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(80 + key.len());

@@ -2,11 +2,14 @@
 //!
 //! Everything in it is derived from blocks, so it may be thrown away and built again. Only
 //! `leveldb` knows LevelDB; `memory` is its twin for tests and for use without a disk.
+//! `cached` keeps in memory what is asked for often, over either.
 //! A batch is applied wholly or not at all, and a snapshot never changes.
 
 #[cfg(feature = "leveldb")]
 mod leveldb;
 mod memory;
+
+mod cached;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +19,8 @@ use bytes::Bytes;
 #[cfg(feature = "leveldb")]
 pub use leveldb::LevelDbStores;
 pub use memory::MemoryStores;
+
+pub(crate) use cached::CachedStore;
 
 /// Opens stores, one per folder.
 pub trait Stores: Send + Sync {
