@@ -1,8 +1,9 @@
 //! Submits of unique keys through a whole network: rate, latency, and the CPU time each
 //! process spends for one transaction.
 //!
-//! `cargo bench -p ripstop-network` prints one table for each endorsement policy; figures
-//! are kept in docs/benchmarks.md. `-- SECONDS` sets the length of each measurement.
+//! `cargo bench -p ripstop-network` prints tables for one and three orderers and for each
+//! endorsement policy; figures are kept in docs/benchmarks.md. `-- SECONDS` sets the length
+//! of each measurement.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on should stop where it is")]
 
@@ -31,22 +32,24 @@ fn main() {
     // `cargo bench` adds --bench; `cargo test --benches` would add nothing to measure.
     let seconds = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(10);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let network = Network::up(&[]);
-    for (name, policy) in [
-        ("one endorsement", "OR('Org1MSP.peer','Org2MSP.peer')"),
-        ("two endorsements", "AND('Org1MSP.peer','Org2MSP.peer')"),
-    ] {
-        redeploy(&network, policy);
-        println!("\n{name}");
-        println!("in flight  valid/s   p50 ms   p99 ms  CPU ms per transaction");
-        for in_flight in IN_FLIGHT {
-            runtime.block_on(async {
-                let contract = contract(&network).await;
-                submit(&contract, in_flight, WARM_UP).await;
-                let before = cpu_seconds(&network);
-                let measured = submit(&contract, in_flight, Duration::from_secs(seconds)).await;
-                measured.print(in_flight, &before, &cpu_seconds(&network));
-            });
+    for orderers in ["1", "3"] {
+        let network = Network::up(&["--orderers", orderers]);
+        for (name, policy) in [
+            ("one endorsement", "OR('Org1MSP.peer','Org2MSP.peer')"),
+            ("two endorsements", "AND('Org1MSP.peer','Org2MSP.peer')"),
+        ] {
+            redeploy(&network, policy);
+            println!("\norderers: {orderers}, {name}");
+            println!("in flight  valid/s   p50 ms   p99 ms  CPU ms per transaction");
+            for in_flight in IN_FLIGHT {
+                runtime.block_on(async {
+                    let contract = contract(&network).await;
+                    submit(&contract, in_flight, WARM_UP).await;
+                    let before = cpu_seconds(&network);
+                    let measured = submit(&contract, in_flight, Duration::from_secs(seconds)).await;
+                    measured.print(in_flight, &before, &cpu_seconds(&network));
+                });
+            }
         }
     }
 }

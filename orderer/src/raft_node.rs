@@ -292,9 +292,17 @@ impl RaftNode {
         self.node.raft.set_randomized_election_timeout(self.election_timeout);
     }
 
+    /// Each consenter has a part of the range for itself, another one in each term, with room
+    /// between the parts: two that ask for votes at once may each get half of them, and then
+    /// nobody leads for another timeout.
     fn choose_election_timeout(&mut self) {
-        let choice = next_random(&mut self.chance) as usize % self.election_ticks;
-        self.election_timeout = self.election_ticks + choice;
+        let members = self.members();
+        let own = members.iter().position(|member| *member == self.node.raft.id).unwrap_or_default();
+        let count = members.len().max(1);
+        let part = (own + self.node.raft.term as usize) % count;
+        let width = (self.election_ticks / count).max(1);
+        let choice = next_random(&mut self.chance) as usize % width.saturating_sub(1).max(1);
+        self.election_timeout = self.election_ticks + part * width + choice;
     }
 }
 
