@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use futures::{Stream, stream};
 use parking_lot::Mutex;
+use ripstop_node::logging::Seldom;
 use ripstop_node::transport::MESSAGE_BYTES_MAX;
 use ripstop_proto::common::Status as Answer;
 use ripstop_proto::ripstop::v1::ordering_client::OrderingClient;
@@ -38,6 +39,7 @@ pub(crate) struct Forwarding {
     room: Arc<Semaphore>,
     room_units: u32,
     current: Mutex<Option<(u64, Arc<Leader>)>>,
+    endings: Arc<Seldom>,
 }
 
 /// The stream to one leader.
@@ -71,6 +73,7 @@ impl Forwarding {
             room: Arc::new(Semaphore::new(room_units as usize)),
             room_units,
             current: Mutex::new(None),
+            endings: Arc::default(),
         }
     }
 
@@ -117,13 +120,23 @@ impl Forwarding {
         let (members, caller) = (Arc::clone(&self.members), self.caller.clone());
         let (mut leadership, leader, channel_id) =
             (self.leadership.clone(), Arc::clone(&stream), Arc::clone(&self.channel_id));
+        let endings = Arc::clone(&self.endings);
         tokio::spawn(async move {
             let ended = tokio::select! {
                 ended = leader.run(&members, &member, &caller, waiting) => ended,
                 // Also when the chain has ended.
                 _ = leadership.wait_for(|leadership| leadership.leader != Some(id)) => "it leads no more".to_owned(),
             };
-            tracing::info!(channel_id = &*channel_id, leader = id, "forwarding to the leader ended: {ended}");
+            tracing::debug!(channel_id = &*channel_id, leader = id, "forwarding to the leader ended: {ended}");
+            // Each envelope that meets a lost leader tries again.
+            if let Some(count) = endings.note(std::time::Instant::now()) {
+                tracing::info!(
+                    channel_id = &*channel_id,
+                    leader = id,
+                    count,
+                    "forwarding to the leader ended: {ended}"
+                );
+            }
             leader.end(id);
         });
         *current = Some((id, Arc::clone(&stream)));
