@@ -4,34 +4,35 @@
 //! Trouble with the proposal itself becomes a gRPC error; trouble while it is processed,
 //! and what the chaincode says, is an answer with a status. It does not know who else
 //! endorses. Read `endorser/admission` for the checks before anything runs,
-//! `endorser/answer` for what is signed, `endorser/interest` for what the gateway plans by, `chaincode` for the conversation with the
-//! contract, `access` for who may ask. Source: Fabric `core/endorser/endorser.go`.
+//! `endorser/simulation` for running it and what it calls, `endorser/answer` for what is
+//! signed, `endorser/interest` for what the gateway plans by, `chaincode` for the
+//! conversation with the contract, `access` for who may ask. Source: Fabric `core/endorser/endorser.go`.
 
 mod admission;
 mod answer;
 mod interest;
+mod simulation;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use metrics::Label;
-use ripstop_ledger::{SimulationResult, Simulator};
+use ripstop_ledger::SimulationResult;
 use ripstop_msp::{Msp, SigningIdentity};
 use ripstop_node::logging::Seldom;
-use ripstop_proto::composite_key::INITIALIZED_KEY;
 use ripstop_proto::protos::endorser_server::Endorser as Service;
 use ripstop_proto::protos::{ProposalResponse, Response, SignedProposal};
 use tonic::{Request, Status};
 
 use self::admission::{Admitted, Rejection};
 use self::answer::Executed;
-use crate::chaincode::host::{Call, Host, Outcome};
+use self::simulation::Simulation;
+use crate::chaincode::host::Host;
 use crate::channel::{Channel, Channels};
 use crate::cscc::Cscc;
 use crate::lifecycle;
 use crate::lifecycle::contract::LifecycleContract;
-use crate::lifecycle::invocable::{Invocable, Invocables};
+use crate::lifecycle::invocable::Invocables;
 use crate::qscc::Qscc;
 
 /// The version that stands in answers of chaincodes built into the peer.
@@ -141,7 +142,7 @@ impl Endorser {
         let executed = match (&admitted.channel, admitted.chaincode()) {
             (Some(channel), lifecycle::NAMESPACE) => self.run_lifecycle(admitted, channel)?,
             (_, name) if is_system_chaincode(name) => self.run_system(admitted).await,
-            (Some(channel), _) => self.run_chaincode(admitted, channel).await?,
+            (Some(channel), _) => Simulation::new(self, admitted, channel).run().await?,
             (None, name) => return Err(not_defined(name, "", "could not get channel config for channel ''")),
         };
         answer::build(admitted, executed, &self.identity)
@@ -169,45 +170,6 @@ impl Endorser {
         let response = response.unwrap_or_else(|_| refused("the peer is shutting down".to_owned()));
         Executed { response, event: None, results: Bytes::new(), interest: None, version: SYSTEM_VERSION.to_owned() }
     }
-
-    async fn run_chaincode(&self, admitted: &Admitted, channel: &Channel) -> Result<Executed, String> {
-        let (name, channel_id) = (admitted.chaincode(), admitted.channel_id());
-        let mut simulator = channel.ledger().simulator();
-        let invocable = self
-            .invocables
-            .find(channel_id, name, &mut simulator)
-            .map_err(|cause| not_defined(name, channel_id, &cause.to_string()))?;
-        let outcome = self.simulate(admitted, channel, &invocable, &mut simulator).await.map_err(|cause| {
-            let labels = ["channel", "chaincode"].into_iter().zip([channel_id, name]);
-            let labels: Vec<_> = labels.map(|(label, value)| Label::new(label, value.to_owned())).collect();
-            metrics::counter!("endorser_proposal_simulation_failures", labels).increment(1);
-            format!("error in simulation: {cause}")
-        })?;
-        let executed = executed(outcome.response, simulator.finish(), &invocable.version)?;
-        Ok(Executed { event: outcome.event, ..executed })
-    }
-
-    async fn simulate(
-        &self,
-        admitted: &Admitted,
-        channel: &Channel,
-        invocable: &Invocable,
-        simulator: &mut Simulator,
-    ) -> Result<Outcome, String> {
-        let (chaincode, tx_id) = (admitted.chaincode(), admitted.tx_id());
-        check_init(chaincode, invocable, admitted.proposal.input.is_init, simulator)
-            .map_err(|cause| format!("failed to execute transaction {tx_id}: invalid invocation: {cause}"))?;
-        let call = Call {
-            package_id: &invocable.package_id,
-            chaincode,
-            channel_id: admitted.channel_id(),
-            tx_id,
-            application: channel.config().capabilities().application,
-            input: &admitted.proposal.input,
-            proposal: &admitted.signed,
-        };
-        self.host.execute(call, simulator).await.map_err(|cause| cause.to_string())
-    }
 }
 
 fn executed(response: Response, simulation: SimulationResult, version: &str) -> Result<Executed, String> {
@@ -218,28 +180,6 @@ fn executed(response: Response, simulation: SimulationResult, version: &str) -> 
         results: answer::results(&simulation.read_write_set),
         version: version.to_owned(),
     })
-}
-
-/// A chaincode that asks for it is initialized once per version, before anything else.
-fn check_init(name: &str, invocable: &Invocable, is_init: bool, simulator: &mut Simulator) -> Result<(), String> {
-    if !invocable.init_required {
-        return match is_init {
-            true => Err(format!("chaincode '{name}' does not require initialization but called as init")),
-            false => Ok(()),
-        };
-    }
-    let version = invocable.version.as_bytes();
-    let initialized = simulator.get_state(name, INITIALIZED_KEY).map_err(|cause| cause.to_string())?;
-    match (is_init, initialized.is_some_and(|found| found == version)) {
-        (false, true) => Ok(()),
-        (false, false) => {
-            Err(format!("chaincode '{name}' has not been initialized for this version, must call as init first"))
-        }
-        (true, true) => Err(format!("chaincode '{name}' is already initialized but called as init")),
-        (true, false) => simulator
-            .put_state(name, INITIALIZED_KEY, Bytes::copy_from_slice(version))
-            .map_err(|cause| cause.to_string()),
-    }
 }
 
 fn not_defined(name: &str, channel_id: &str, cause: &str) -> String {

@@ -17,6 +17,7 @@ use ripstop_ledger::Simulator;
 use ripstop_proto::protos::chaincode_message::Type;
 use ripstop_proto::protos::{ChaincodeEvent, ChaincodeInput, ChaincodeMessage, Response, SignedProposal};
 
+use super::callees::Callees;
 use super::connection::{ConnectionError, ContractServer};
 use super::installed::{InstallError, InstalledPackages};
 use super::package::Package;
@@ -75,26 +76,32 @@ impl From<InstallError> for LaunchError {
     }
 }
 
-/// Why a transaction has no result. The texts stand after `error in simulation: `.
+/// Why a call has no end.
 #[derive(Debug, thiserror::Error)]
-pub enum ExecuteError {
+pub enum RunError {
     /// The contract does not run.
-    #[error("failed to execute transaction {tx_id}: could not launch chaincode {package_id}: {cause}")]
+    #[error("could not launch chaincode {package_id}: {cause}")]
     Launch {
-        /// The transaction.
-        tx_id: String,
         /// The package.
         package_id: String,
         /// Why not.
         cause: LaunchError,
     },
     /// The conversation broke off.
-    #[error("failed to execute transaction {tx_id}: error sending: {cause}")]
-    Conversation {
+    #[error("error sending: {0}")]
+    Conversation(#[from] TransactionError),
+}
+
+/// Why a transaction has no result. The texts stand after `error in simulation: `.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// It did not come to an end.
+    #[error("failed to execute transaction {tx_id}: {cause}")]
+    Run {
         /// The transaction.
         tx_id: String,
-        /// How.
-        cause: TransactionError,
+        /// Why not.
+        cause: RunError,
     },
     /// The contract ended with ERROR.
     #[error("transaction returned with failure: {0}")]
@@ -110,7 +117,6 @@ pub enum ExecuteError {
 }
 
 /// One call of a contract.
-#[derive(Debug)]
 pub struct Call<'a> {
     /// Which package runs it.
     pub package_id: &'a str,
@@ -126,6 +132,8 @@ pub struct Call<'a> {
     pub input: &'a ChaincodeInput,
     /// The contract reads creator and transient data out of it.
     pub proposal: &'a SignedProposal,
+    /// Runs the chaincodes that this one calls.
+    pub callees: &'a dyn Callees,
 }
 
 /// What a contract answered.
@@ -184,19 +192,28 @@ impl Host {
     /// When there is no result: the contract does not run, broke off, took too long, or
     /// ended with ERROR. A response with status 500 is a result.
     pub async fn execute(&self, call: Call<'_>, simulator: &mut Simulator) -> Result<Outcome, ExecuteError> {
-        let stream = self.stream(call.package_id).await.map_err(|cause| ExecuteError::Launch {
-            tx_id: call.tx_id.to_owned(),
-            package_id: call.package_id.to_owned(),
-            cause,
-        })?;
-        let requests = Requests::new(simulator, call.chaincode, call.tx_id, call.application);
-        let end = stream.run(start(&call), requests, self.settings.execute_timeout).await.map_err(|cause| {
-            if cause == TransactionError::Timeout {
-                counter!("chaincode_execute_timeouts", "chaincode" => call.package_id.to_owned()).increment(1);
-            }
-            ExecuteError::Conversation { tx_id: call.tx_id.to_owned(), cause }
-        })?;
+        let end = self
+            .run(&call, simulator)
+            .await
+            .map_err(|cause| ExecuteError::Run { tx_id: call.tx_id.to_owned(), cause })?;
         outcome(&call, end)
+    }
+
+    /// Runs one call and gives the message that ended it: COMPLETED or ERROR.
+    ///
+    /// # Errors
+    /// When the contract does not run, broke off, or took too long.
+    pub async fn run(&self, call: &Call<'_>, simulator: &mut Simulator) -> Result<ChaincodeMessage, RunError> {
+        let stream = self
+            .stream(call.package_id)
+            .await
+            .map_err(|cause| RunError::Launch { package_id: call.package_id.to_owned(), cause })?;
+        let requests = Requests::new(simulator, call);
+        let end = stream.run(start(call), requests, self.settings.execute_timeout).await;
+        if matches!(end, Err(TransactionError::Timeout)) {
+            counter!("chaincode_execute_timeouts", "chaincode" => call.package_id.to_owned()).increment(1);
+        }
+        Ok(end?)
     }
 
     /// The registered stream of a package, dialing if there is none.

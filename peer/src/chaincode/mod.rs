@@ -11,6 +11,7 @@ pub mod host;
 mod meter;
 pub mod stream;
 
+pub mod callees;
 pub(crate) mod queries;
 pub mod requests;
 

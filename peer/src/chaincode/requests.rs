@@ -1,7 +1,7 @@
 //! What a contract asks for while it runs one transaction: reads, writes, queries.
 //!
-//! Every request gets exactly one answer. A request of a kind that is not built gets an
-//! error that names it: accepting it silently would change what the contract means.
+//! Every request gets exactly one answer. Private data gets an error: accepting it silently
+//! would change what the contract means. A call of another chaincode is run by `callees`.
 //! Source of kinds and texts: Fabric `core/chaincode/handler.go`.
 
 use bytes::Bytes;
@@ -10,11 +10,14 @@ use ripstop_channel::ApplicationLevel;
 use ripstop_ledger::{Metadata, Simulator, SimulatorError};
 use ripstop_proto::protos::chaincode_message::Type;
 use ripstop_proto::protos::{
-    ChaincodeMessage, DelState, GetHistoryForKey, GetState, GetStateByRange, GetStateMetadata, GetStateMultiple,
-    GetStateMultipleResult, PutState, PutStateMetadata, QueryMetadata, QueryResponse, QueryStateClose, QueryStateNext,
-    StateMetadata, StateMetadataResult, WriteBatchState, WriteRecord, write_record,
+    ChaincodeMessage, ChaincodeSpec, DelState, GetHistoryForKey, GetState, GetStateByRange, GetStateMetadata,
+    GetStateMultiple, GetStateMultipleResult, PurgePrivateState, PutState, PutStateMetadata, QueryMetadata,
+    QueryResponse, QueryStateClose, QueryStateNext, StateMetadata, StateMetadataResult, WriteBatchState, WriteRecord,
+    write_record,
 };
 
+use super::callees::{self, Callees};
+use super::host::Call;
 use super::queries::{self, Queries, Reader};
 
 /// One transaction of one chaincode, between its start and its end.
@@ -23,6 +26,8 @@ pub struct Requests<'a> {
     namespace: &'a str,
     tx_id: &'a str,
     application: ApplicationLevel,
+    is_init: bool,
+    callees: &'a dyn Callees,
     queries: Queries,
 }
 
@@ -48,11 +53,6 @@ pub(crate) fn is_request(kind: Type) -> bool {
     )
 }
 
-/// Whether answering may take long: a history is read from the blocks on disk.
-pub(crate) fn reads_blocks(kind: Type) -> bool {
-    matches!(kind, Type::GetHistoryForKey | Type::QueryStateNext)
-}
-
 /// The answer `RESPONSE` or `ERROR` to `request`, whose ids it repeats: contracts find
 /// the waiting transaction by them.
 pub(crate) fn reply(request: ChaincodeMessage, outcome: Result<Bytes, String>) -> ChaincodeMessage {
@@ -73,21 +73,37 @@ pub(crate) fn reply(request: ChaincodeMessage, outcome: Result<Bytes, String>) -
 }
 
 impl<'a> Requests<'a> {
-    /// Requests of a chaincode are answered from, and noted in, this simulator. Some need
-    /// the channel's application capability.
-    pub fn new(
-        simulator: &'a mut Simulator,
-        namespace: &'a str,
-        tx_id: &'a str,
-        application: ApplicationLevel,
-    ) -> Self {
-        Self { simulator, namespace, tx_id, application, queries: Queries::default() }
+    /// Requests of a called chaincode are answered from, and noted in, this simulator.
+    pub fn new(simulator: &'a mut Simulator, call: &Call<'a>) -> Self {
+        Self {
+            simulator,
+            namespace: call.chaincode,
+            tx_id: call.tx_id,
+            application: call.application,
+            is_init: call.input.is_init,
+            callees: call.callees,
+            queries: Queries::default(),
+        }
     }
 
     /// Answers one request.
-    pub fn answer(&mut self, request: ChaincodeMessage) -> ChaincodeMessage {
-        let outcome = self.outcome(request.r#type(), request.payload.clone());
+    pub async fn answer(&mut self, request: ChaincodeMessage) -> ChaincodeMessage {
+        let (kind, payload) = (request.r#type(), request.payload.clone());
+        let outcome = match kind {
+            Type::InvokeChaincode => self.call(payload).await,
+            // A history is read from the blocks on disk.
+            Type::GetHistoryForKey | Type::QueryStateNext => {
+                tokio::task::block_in_place(|| self.outcome(kind, payload))
+            }
+            _ => self.outcome(kind, payload),
+        };
         reply(request, outcome)
+    }
+
+    async fn call(&mut self, payload: Bytes) -> Result<Bytes, String> {
+        let spec: ChaincodeSpec = decode(payload)?;
+        let end = self.callees.call(spec, self.simulator).await?;
+        Ok(callees::answer(&end))
     }
 
     fn outcome(&mut self, kind: Type, payload: Bytes) -> Result<Bytes, String> {
@@ -104,32 +120,34 @@ impl<'a> Requests<'a> {
             Type::GetHistoryForKey => self.open_history(decode(payload)?),
             Type::GetStateMetadata => self.get_metadata(payload),
             Type::PutStateMetadata => self.put_metadata(decode(payload)?),
-            other => Err(not_supported(other.as_str_name())),
+            Type::GetPrivateDataHash => self.refuse_private(),
+            Type::PurgePrivateData => self.purge(decode(payload)?),
+            other => Err(format!("{} is no request of a chaincode", other.as_str_name())),
         }
     }
 
     fn get(&mut self, request: GetState) -> Result<Bytes, String> {
-        public_only(&request.collection)?;
+        self.public_only(&request.collection)?;
         let value = self.simulator.get_state(self.namespace, &request.key).map_err(text)?;
         Ok(value.unwrap_or_default())
     }
 
     fn get_multiple(&mut self, request: GetStateMultiple) -> Result<Bytes, String> {
-        public_only(&request.collection)?;
+        self.public_only(&request.collection)?;
         let found = self.simulator.get_states(self.namespace, &request.keys).map_err(text)?;
         let values = found.into_iter().map(Option::unwrap_or_default).collect();
         Ok(GetStateMultipleResult { values }.encode_to_vec().into())
     }
 
     fn put(&mut self, request: PutState) -> Result<Bytes, String> {
-        public_only(&request.collection)?;
+        self.public_only(&request.collection)?;
         let put = self.simulator.put_state(self.namespace, &request.key, request.value);
         put.map_err(|cause| cause_of(&cause, self.tx_id))?;
         Ok(Bytes::new())
     }
 
     fn delete(&mut self, request: DelState) -> Result<Bytes, String> {
-        public_only(&request.collection)?;
+        self.public_only(&request.collection)?;
         let deleted = self.simulator.delete_state(self.namespace, &request.key);
         deleted.map_err(|cause| cause_of(&cause, self.tx_id))?;
         Ok(Bytes::new())
@@ -154,13 +172,15 @@ impl<'a> Requests<'a> {
                 collection: record.collection,
                 metadata: Some(record.metadata.unwrap_or_default()),
             }),
-            Ok(kind @ Kind::PurgePrivateData) => Err(not_supported(kind.as_str_name())),
+            Ok(Kind::PurgePrivateData) => {
+                self.purge(PurgePrivateState { key: record.key, collection: record.collection })
+            }
             Ok(Kind::Undefined) | Err(_) => Err("unknown operation type".to_owned()),
         }
     }
 
     fn open_range(&mut self, request: GetStateByRange) -> Result<Bytes, String> {
-        public_only(&request.collection)?;
+        self.public_only(&request.collection)?;
         let metadata: QueryMetadata = decode(request.metadata)?;
         let (start, end) = (&request.start_key, &request.end_key);
         let (reader, queries) = self.reader();
@@ -190,7 +210,7 @@ impl<'a> Requests<'a> {
     fn get_metadata(&mut self, payload: Bytes) -> Result<Bytes, String> {
         self.require_key_metadata()?;
         let request: GetStateMetadata = decode(payload)?;
-        public_only(&request.collection)?;
+        self.public_only(&request.collection)?;
         let metadata = self.simulator.get_metadata(self.namespace, &request.key).map_err(text)?;
         let entries = metadata.into_iter().map(|(metakey, value)| StateMetadata { metakey, value }).collect();
         Ok(StateMetadataResult { entries }.encode_to_vec().into())
@@ -199,7 +219,7 @@ impl<'a> Requests<'a> {
     /// The one entry takes the place of all that the key has.
     fn put_metadata(&mut self, request: PutStateMetadata) -> Result<Bytes, String> {
         self.require_key_metadata()?;
-        public_only(&request.collection)?;
+        self.public_only(&request.collection)?;
         let entry = request.metadata.ok_or("the request holds no metadata entry")?;
         let metadata = Metadata::from([(entry.metakey, entry.value)]);
         let put = self.simulator.put_metadata(self.namespace, &request.key, metadata);
@@ -216,6 +236,25 @@ impl<'a> Requests<'a> {
         }
     }
 
+    fn purge(&self, request: PurgePrivateState) -> Result<Bytes, String> {
+        match request.collection.is_empty() {
+            true => Err("only applicable for private data".to_owned()),
+            false => self.refuse_private(),
+        }
+    }
+
+    fn public_only(&self, collection: &str) -> Result<(), String> {
+        if collection.is_empty() { Ok(()) } else { self.refuse_private().map(drop) }
+    }
+
+    fn refuse_private(&self) -> Result<Bytes, String> {
+        Err(match self.is_init {
+            true => "private data APIs are not allowed in chaincode Init()",
+            false => "private data collections are not supported yet",
+        }
+        .to_owned())
+    }
+
     fn reader(&mut self) -> (Reader<'_>, &mut Queries) {
         let reader = Reader { simulator: self.simulator, namespace: self.namespace, tx_id: self.tx_id };
         (reader, &mut self.queries)
@@ -224,17 +263,6 @@ impl<'a> Requests<'a> {
 
 fn decode<M: Message + Default>(payload: Bytes) -> Result<M, String> {
     M::decode(payload).map_err(|cause| format!("unmarshal failed: {cause}"))
-}
-
-fn public_only(collection: &str) -> Result<(), String> {
-    if collection.is_empty() {
-        return Ok(());
-    }
-    Err(not_supported(&format!("private data (collection {collection:?})")))
-}
-
-fn not_supported(what: &str) -> String {
-    format!("{what} is not supported by this version of Ripstop")
 }
 
 /// What the simulator refuses. Some texts begin with the transaction, as in Fabric.
@@ -261,13 +289,10 @@ mod tests {
             channel_id: "mychannel".into(),
             ..ChaincodeMessage::default()
         };
-        let answer = reply(request, Err(not_supported("PUT_STATE_METADATA")));
+        let answer = reply(request, Err("no such key".to_owned()));
         assert_eq!((answer.txid.as_str(), answer.channel_id.as_str()), ("tx1", "mychannel"));
         assert_eq!(answer.r#type(), Type::Error);
-        assert_eq!(
-            &answer.payload[..],
-            b"PUT_STATE_METADATA failed: transaction ID: tx1: PUT_STATE_METADATA is not supported by this version of Ripstop"
-        );
+        assert_eq!(&answer.payload[..], b"PUT_STATE_METADATA failed: transaction ID: tx1: no such key");
     }
 
     #[test]

@@ -30,7 +30,7 @@ use tonic::Streaming;
 use tonic::transport::Channel;
 
 use super::meter::Meters;
-use super::requests::{Requests, is_request, reads_blocks, reply};
+use super::requests::{Requests, is_request, reply};
 
 /// `ChaincodeAdditionalParams`: batches of writes and of reads, up to 1000 each.
 const READY_PAYLOAD: &[u8] = &[0x08, 0x01, 0x10, 0xe8, 0x07, 0x18, 0x01, 0x20, 0xe8, 0x07];
@@ -169,10 +169,7 @@ impl ChaincodeStream {
                 }
                 let started = Instant::now();
                 meters.received(kind);
-                let answer = match reads_blocks(kind) {
-                    true => tokio::task::block_in_place(|| requests.answer(message)),
-                    false => requests.answer(message),
-                };
+                let answer = requests.answer(message).await;
                 meters.completed(kind, answer.r#type() == Type::Response, started.elapsed());
                 turn.busy.store(false, Ordering::Release);
                 self.send(answer).await?;

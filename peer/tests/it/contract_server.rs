@@ -13,10 +13,10 @@ use prost::Message;
 use ripstop_proto::protos::chaincode_message::Type;
 use ripstop_proto::protos::chaincode_server::{Chaincode, ChaincodeServer};
 use ripstop_proto::protos::{
-    ChaincodeEvent, ChaincodeId, ChaincodeInput, ChaincodeMessage, DelState, GetHistoryForKey, GetState,
-    GetStateByRange, GetStateMetadata, GetStateMultiple, GetStateMultipleResult, PutState, PutStateMetadata,
-    QueryMetadata, QueryResponse, QueryResponseMetadata, QueryResultBytes, QueryStateClose, QueryStateNext, Response,
-    StateMetadata, StateMetadataResult, WriteBatchState, WriteRecord,
+    ChaincodeEvent, ChaincodeId, ChaincodeInput, ChaincodeMessage, ChaincodeSpec, DelState, GetHistoryForKey, GetState,
+    GetStateByRange, GetStateMetadata, GetStateMultiple, GetStateMultipleResult, PurgePrivateState, PutState,
+    PutStateMetadata, QueryMetadata, QueryResponse, QueryResponseMetadata, QueryResultBytes, QueryStateClose,
+    QueryStateNext, Response, StateMetadata, StateMetadataResult, WriteBatchState, WriteRecord,
 };
 use ripstop_proto::queryresult::{KeyModification, Kv};
 use tokio::net::TcpListener;
@@ -231,8 +231,22 @@ impl Turn {
                 let set = WriteRecord { r#type: 21, key: (*key).into(), metadata, ..Default::default() };
                 self.ask(Type::WriteBatchState, WriteBatchState { rec: vec![put, set] }).await?
             }
+            ["call", callee, args @ ..] => self.call_other(callee, args).await?,
+            ["put and call", key, callee, args @ ..] => {
+                self.put(key, "mine").await?;
+                self.call_other(callee, args).await?
+            }
             ["private", collection] => {
                 self.ask(Type::GetState, GetState { key: "k".into(), collection: (*collection).into() }).await?
+            }
+            ["purge", collection] => {
+                let purge = PurgePrivateState { key: "k".into(), collection: (*collection).into() };
+                self.ask(Type::PurgePrivateData, purge).await?
+            }
+            ["purge in a batch", collection] => {
+                let (r#type, key) = (Type::PurgePrivateData.into(), "k".into());
+                let rec = vec![WriteRecord { r#type, key, collection: (*collection).into(), ..Default::default() }];
+                self.ask(Type::WriteBatchState, WriteBatchState { rec }).await?
             }
             ["request", kind] => {
                 let kind = Type::from_str_name(kind).unwrap();
@@ -241,6 +255,27 @@ impl Turn {
             other => return Err(format!("no function {other:?}")),
         };
         Ok((200, payload))
+    }
+
+    /// The payload of another chaincode's answer, or how it ended.
+    async fn call_other(&mut self, callee: &str, args: &[&str]) -> Result<Bytes, String> {
+        let args = args.iter().map(|arg| Bytes::copy_from_slice(arg.as_bytes())).collect();
+        let spec = ChaincodeSpec {
+            chaincode_id: Some(ChaincodeId { name: callee.to_owned(), ..Default::default() }),
+            input: Some(ChaincodeInput { args, ..Default::default() }),
+            ..Default::default()
+        };
+        let end = ChaincodeMessage::decode(self.ask(Type::InvokeChaincode, spec).await?).unwrap();
+        assert_eq!(end.txid, self.start.txid);
+        if end.r#type() == Type::Error {
+            return Err(format!("the callee said {}", String::from_utf8_lossy(&end.payload)));
+        }
+        assert_eq!(end.r#type(), Type::Completed);
+        let response = Response::decode(end.payload).unwrap();
+        match response.status {
+            200 => Ok(response.payload),
+            status => Err(format!("the callee answered {status}: {}", response.message)),
+        }
     }
 
     async fn get(&mut self, key: &str) -> Result<Bytes, String> {

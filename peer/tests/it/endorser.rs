@@ -20,7 +20,7 @@ use crate::blocks::{self, Definition};
 use crate::organizations::CHANNEL;
 use crate::peers::{Call, TestNetwork, TestPeer};
 
-fn action(answer: &ProposalResponse) -> ChaincodeAction {
+pub(crate) fn action(answer: &ProposalResponse) -> ChaincodeAction {
     let payload = ProposalResponsePayload::decode(answer.payload.clone()).unwrap();
     ChaincodeAction::decode(payload.extension).unwrap()
 }

@@ -14,6 +14,7 @@ mod serving;
 mod transactions;
 
 mod access;
+mod calls;
 mod chaincode;
 mod channels;
 mod committer;

@@ -36,6 +36,8 @@ pub(crate) struct Organizations {
     pub(crate) org1: PeerOrganization,
     pub(crate) org2: PeerOrganization,
     pub(crate) orderer: OrdererSide,
+    /// What the channel's genesis block was made of.
+    pub(crate) profile: Profile,
     pub(crate) genesis: Block,
     _folder: TempDir,
 }
@@ -91,7 +93,7 @@ impl Organizations {
         let mut profile = profile(&[&org1.msp, &org2.msp], &folders, &orderer);
         change(&mut profile);
         let genesis = genesis::block(&profile, [7; 24], UNIX_EPOCH + Duration::from_secs(1_700_000_000)).unwrap();
-        Self { org1, org2, orderer, genesis, _folder: folder }
+        Self { org1, org2, orderer, profile, genesis, _folder: folder }
     }
 
     /// The channel in memory, with nothing running for it.

@@ -41,10 +41,10 @@ pub(crate) struct TestPeer {
     pub(crate) channels: Arc<Channels>,
     pub(crate) channel: Arc<Channel>,
     /// Admin of the peer's organization.
-    pub(crate) admin: SigningIdentity,
+    pub(crate) admin: Arc<SigningIdentity>,
     delivered_blocks: mpsc::Sender<Block>,
     stop: CancellationToken,
-    _folder: TempDir,
+    _folder: Arc<TempDir>,
 }
 
 impl TestPeer {
@@ -68,11 +68,28 @@ impl TestPeer {
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("Admin@"));
-        let admin = SigningIdentity::from_msp_folder(&msp_id, admin.unwrap().join("msp")).unwrap();
+        let admin = Arc::new(SigningIdentity::from_msp_folder(&msp_id, admin.unwrap().join("msp")).unwrap());
         let (delivered_blocks, blocks) = mpsc::channel(1);
         let stop = CancellationToken::new();
         tokio::spawn(committer::run(channel.clone(), msp_id, blocks, stop.clone()));
-        Self { endorser, channels, channel, admin, delivered_blocks, stop, _folder: folder }
+        Self { endorser, channels, channel, admin, delivered_blocks, stop, _folder: Arc::new(folder) }
+    }
+
+    /// The same peer in another channel.
+    fn join(&self, genesis: Block) -> Self {
+        let channel = self.channels.join(genesis).unwrap();
+        let (delivered_blocks, blocks) = mpsc::channel(1);
+        let stop = CancellationToken::new();
+        tokio::spawn(committer::run(channel.clone(), self.admin.msp_id().to_owned(), blocks, stop.clone()));
+        Self {
+            endorser: self.endorser.clone(),
+            channels: self.channels.clone(),
+            channel,
+            admin: self.admin.clone(),
+            delivered_blocks,
+            stop,
+            _folder: self._folder.clone(),
+        }
     }
 
     /// The answer of a proposal that the peer accepts.
@@ -166,6 +183,10 @@ impl Call {
         }
     }
 
+    pub(crate) fn on(self, channel_id: &str) -> Self {
+        Self { channel_id: channel_id.to_owned(), ..self }
+    }
+
     pub(crate) fn init(mut self) -> Self {
         self.input.is_init = true;
         self
@@ -239,6 +260,12 @@ impl TestNetwork {
         Self { organizations, peers }
     }
 
+    /// The same peers in another channel, on which chaincode is deployed from now on.
+    pub(crate) fn join(self, genesis: Block) -> Self {
+        let peers = self.peers.each_ref().map(|peer| peer.join(genesis.clone()));
+        Self { peers, ..self }
+    }
+
     pub(crate) fn client(&self) -> &SigningIdentity {
         &self.organizations.org1.client
     }
@@ -271,6 +298,7 @@ impl TestNetwork {
             package_id = peer.install(package).await;
             let approve =
                 Call::lifecycle("ApproveChaincodeDefinitionForMyOrg", approval(name, &package_id, init_required));
+            let approve = approve.on(peer.channel.id());
             self.submit(&approve, &peer.admin, &[peer]).await;
         }
         let commit = CommitChaincodeDefinitionArgs {
@@ -281,16 +309,23 @@ impl TestNetwork {
             ..Default::default()
         };
         let [one, two] = &self.peers;
-        self.submit(&Call::lifecycle("CommitChaincodeDefinition", commit), &one.admin, &[one, two]).await;
+        let commit = Call::lifecycle("CommitChaincodeDefinition", commit).on(one.channel.id());
+        self.submit(&commit, &one.admin, &[one, two]).await;
         package_id
+    }
+
+    /// Deploys `name`, run by a server that is started for it.
+    pub(crate) async fn serve_contract(&self, name: &str, init_required: bool) -> ContractServer {
+        let server = ContractServer::start(None).await;
+        let connection = format!(r#"{{"address":"{}"}}"#, server.address);
+        let package = contract_server::package(&format!("{name}_1.0"), &connection);
+        server.register_as(&self.deploy(name, &package, init_required).await);
+        server
     }
 
     /// Deploys `basic`, run by a server that is started for it.
     pub(crate) async fn with_contract(self) -> (Self, ContractServer) {
-        let server = ContractServer::start(None).await;
-        let package = contract_server::package("basic_1.0", &format!(r#"{{"address":"{}"}}"#, server.address));
-        let package_id = self.deploy("basic", &package, false).await;
-        server.register_as(&package_id);
+        let server = self.serve_contract("basic", false).await;
         (self, server)
     }
 }
