@@ -96,7 +96,7 @@ impl Chain {
     }
 
     /// Blocks that write the keys from 0 to `keys` in a shuffled order, many per transaction.
-    pub(crate) fn load(&mut self, keys: u64, ledger: &Ledger) {
+    pub(crate) fn load(&mut self, keys: u64, ledgers: &[Ledger]) {
         let order = |place: u64| place * 7_919 % keys;
         for first in (0..keys).step_by(10 * WRITES_AT_ONCE as usize) {
             let mut entries = Vec::new();
@@ -111,7 +111,9 @@ impl Chain {
                 }
             }
             let block = self.block(entries);
-            ledger.commit(block).unwrap();
+            for ledger in ledgers {
+                ledger.commit(block.clone()).unwrap();
+            }
         }
     }
 
@@ -128,21 +130,34 @@ pub(crate) fn key_name(key: u64) -> String {
     format!("asset-{key:010}")
 }
 
+/// Ledgers of one chain, each in a folder of its own.
+pub(crate) fn new_ledgers<const COUNT: usize>(
+    clients: usize,
+    options: [Options; COUNT],
+) -> (Chain, [Ledger; COUNT], [TempDir; COUNT]) {
+    let folders = std::array::from_fn(|_| tempfile::tempdir_in(".").unwrap());
+    let (mut chain, genesis) = Chain::new(clients);
+    let mut folder = folders.iter().map(TempDir::path);
+    let ledgers =
+        options.map(|options| Ledger::create(folder.next().unwrap(), CHANNEL, genesis.clone(), options).unwrap());
+    let definition = chain.envelope(&[], &[(DEFINITION.0, DEFINITION.1, b"1")]);
+    let block = chain.block(vec![definition]);
+    for ledger in &ledgers {
+        ledger.commit(block.clone()).unwrap();
+    }
+    (chain, ledgers, folders)
+}
+
 /// A ledger in a folder of its own, without a state trie, with its chain.
 pub(crate) fn new_ledger(clients: usize, options: Options) -> (Chain, Ledger, TempDir) {
-    let folder = tempfile::tempdir_in(".").unwrap();
-    let (mut chain, genesis) = Chain::new(clients);
-    let options = Options { trie: None, ..options };
-    let ledger = Ledger::create(folder.path(), CHANNEL, genesis, options).unwrap();
-    let definition = chain.envelope(&[], &[(DEFINITION.0, DEFINITION.1, b"1")]);
-    ledger.commit(chain.block(vec![definition])).unwrap();
+    let (chain, [ledger], [folder]) = new_ledgers(clients, [Options { trie: None, ..options }]);
     (chain, ledger, folder)
 }
 
 /// Like [`new_ledger`], with so many keys in its state.
 pub(crate) fn loaded(keys: u64) -> (Chain, Ledger, TempDir) {
     let (mut chain, ledger, folder) = new_ledger(1, Options::default());
-    chain.load(keys, &ledger);
+    chain.load(keys, std::slice::from_ref(&ledger));
     (chain, ledger, folder)
 }
 

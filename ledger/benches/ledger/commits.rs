@@ -43,6 +43,33 @@ fn commit_all(ledger: &Ledger, blocks: Vec<CheckedBlock>) {
     }
 }
 
+/// What roots add: the same blocks, in turns, in a ledger without a state trie and one with it.
+pub(crate) fn roots() {
+    const KEYS: u64 = 300_000;
+    let without = Options { trie: None, ..Options::default() };
+    let (mut chain, ledgers, _folders) = chain::new_ledgers(1, [without, Options::default()]);
+    chain.load(KEYS, &ledgers);
+    for reads in [false, true] {
+        let mut costs = [Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            let blocks = (0..BLOCKS).map(|_| {
+                let keys = chain.keys(TRANSACTIONS, KEYS);
+                chain.block_of(&keys, reads)
+            });
+            let blocks: Vec<CheckedBlock> = blocks.collect();
+            for (ledger, costs) in ledgers.iter().zip(&mut costs) {
+                let blocks = blocks.clone();
+                costs.push(cost(|| commit_all(ledger, blocks)));
+            }
+        }
+        let each = if reads { "read_and_write" } else { "write" };
+        for (costs, roots) in costs.iter().zip(["without", "with"]) {
+            let name = format!("commit::roots/keys={KEYS} transactions={TRANSACTIONS} each={each} roots={roots}");
+            report(&name, BLOCKS * TRANSACTIONS, costs);
+        }
+    }
+}
+
 /// The derived store synced at checkpoints, as the ledger does, and at every block.
 pub(crate) fn sync() {
     for (blocks, transactions) in [(60, 500), (400, 10)] {

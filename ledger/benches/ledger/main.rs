@@ -19,8 +19,9 @@ mod ranges;
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part.as_str()));
-    let benchmarks: [(&str, fn()); 7] = [
+    let benchmarks: [(&str, fn()); 8] = [
         ("commit::durable", commits::durable),
+        ("commit::roots", commits::roots),
         ("commit::sync", commits::sync),
         ("commit::disk", commits::disk),
         ("mvcc::judge", parts::judge),
