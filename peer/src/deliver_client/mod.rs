@@ -39,7 +39,8 @@ pub use endpoints::{Endpoint, endpoints, seek_from};
 /// How long one endpoint may take to accept a connection and the request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long an orderer may send nothing before others are asked how far they are.
+/// How long an orderer may keep back a block that another one has; after half of it without a
+/// block the others are asked how far they are.
 const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// As whom orderers are asked, and how they are reached.

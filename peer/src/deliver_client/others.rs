@@ -19,7 +19,7 @@ use super::{DeliverClient, endpoints};
 /// How long one orderer may take to tell its newest header.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The orderers of a channel but the one that is followed. Connections to them are made
+/// The orderers of a channel beside the one that is followed. Connections to them are made
 /// when they are needed first.
 pub(super) struct Others<'a> {
     client: &'a DeliverClient,
@@ -40,14 +40,18 @@ impl<'a> Others<'a> {
     }
 
     /// Waits until one of them has had block `next_number` for as long as the followed
-    /// orderer may be silent. Begin again at each block.
+    /// orderer may be silent, or has it while that one does not answer at all. Begin again
+    /// at each block.
     pub(super) async fn ahead_of(&mut self, next_number: u64) -> Ahead {
         let silence_max = self.client.silence_max;
         loop {
-            tokio::time::sleep(silence_max).await;
+            tokio::time::sleep(silence_max / 2).await;
             if let Some(ahead) = self.first_ahead_of(next_number).await {
-                // The block may be on its way to us.
-                tokio::time::sleep(silence_max).await;
+                let followed = self.followed;
+                if self.newest_in_time(followed).await.is_some() {
+                    // The block may be on its way to us.
+                    tokio::time::sleep(silence_max).await;
+                }
                 return ahead;
             }
         }
@@ -58,15 +62,21 @@ impl<'a> Others<'a> {
             if endpoint == *self.followed {
                 continue;
             }
-            match tokio::time::timeout(ANSWER_TIMEOUT, self.newest(&endpoint)).await {
-                Ok(Some(newest)) if newest >= next_number => return Some(Ahead { endpoint, newest }),
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => {
-                    self.connections.remove(&endpoint.address);
-                }
+            if let Some(newest) = self.newest_in_time(&endpoint).await
+                && newest >= next_number
+            {
+                return Some(Ahead { endpoint, newest });
             }
         }
         None
+    }
+
+    async fn newest_in_time(&mut self, endpoint: &Endpoint) -> Option<u64> {
+        let newest = tokio::time::timeout(ANSWER_TIMEOUT, self.newest(endpoint)).await.ok().flatten();
+        if newest.is_none() {
+            self.connections.remove(&endpoint.address);
+        }
+        newest
     }
 
     /// The number of the newest block at `endpoint`; none when it cannot tell.
