@@ -1,7 +1,7 @@
-//! The one trait a contract implements.
+//! The one trait a contract implements, by `#[contract]` or by hand.
 //!
-//! Functions are dispatched by a `match` on [`Stub::function`]: each arm names a function
-//! whose parameter tuple types the arguments. Knows nothing of streams or peers.
+//! By hand, functions are dispatched by a `match` on `Stub::function`: each arm names a
+//! function whose parameter tuple types the arguments. Knows nothing of streams or peers.
 
 use std::future::Future;
 
@@ -50,10 +50,17 @@ pub trait Contract: Send + Sync + 'static {
         ""
     }
 
+    /// The contract's description in the JSON of Fabric's contract API, which answers
+    /// `org.hyperledger.fabric:GetMetadata`. `None`, the default: that is a call like any
+    /// other.
+    fn metadata(&self) -> Option<&str> {
+        None
+    }
+
     /// Answers one transaction.
     ///
     /// Called for initialization too (a definition with `init_required`); then
-    /// [`Stub::is_init`] is true.
+    /// [`crate::View::is_init`] is true.
     ///
     /// # Errors
     /// A [`Failure`] is an answer, not trouble: its status and message go to the client,

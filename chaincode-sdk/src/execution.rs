@@ -8,10 +8,13 @@ use std::sync::Once;
 use futures::FutureExt;
 use ripstop_proto::protos::{ChaincodeEvent, Response};
 
-use crate::{Contract, Failure, Invocation, Peer, Stub};
+use crate::{Answer, Contract, Failure, Invocation, Peer, Raw, Stub};
 
 /// Endorsers do not sign answers from this status on.
 const STATUS_DECLINED: i32 = 400;
+
+/// The contract that Fabric's contract API adds to every chaincode.
+const SYSTEM_CONTRACT: &str = "org.hyperledger.fabric";
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +63,9 @@ pub async fn execute<C: Contract>(contract: &C, invocation: Invocation, peer: Bo
 
 async fn answer<C: Contract>(contract: &C, stub: &Stub) -> Response {
     let asked = stub.contract_name();
+    if let (SYSTEM_CONTRACT, "GetMetadata", Some(metadata)) = (asked, stub.function(), contract.metadata()) {
+        return Ok::<_, Failure>(Raw::from(metadata)).answer().unwrap_or_else(Response::from);
+    }
     if !asked.is_empty() && !contract.name().is_empty() && asked != contract.name() {
         return Failure::new(format!("Contract name is not known: {asked}")).into();
     }

@@ -38,6 +38,14 @@ impl Failure {
         Self { status: Self::STATUS, message: message.into(), payload: Bytes::new() }
     }
 
+    /// A failure with a code for programs: its payload is the JSON
+    /// `{"code":…,"message":…}`. What `#[derive(ContractError)]` makes.
+    pub fn with_code(status: i32, code: &str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let payload = serde_json::json!({ "code": code, "message": message }).to_string();
+        Self::new(message).with_status(status).with_payload(payload)
+    }
+
     /// The failure that answers a call of a function the contract does not have.
     pub fn unknown_function(view: &View) -> Self {
         let name = view.args().first().map(|name| String::from_utf8_lossy(name)).unwrap_or_default();
@@ -61,6 +69,11 @@ impl Failure {
     /// 400 or more.
     pub fn status(&self) -> i32 {
         self.status
+    }
+
+    /// Bytes for the client.
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
     }
 
     /// What the client reads.

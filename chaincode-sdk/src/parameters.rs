@@ -1,17 +1,23 @@
 //! The arguments of a call, read into the types a contract function declares.
 //!
-//! Arguments travel as bytes; text forms are those of Fabric's contract API (numbers in
-//! decimal, `true` and `false`, JSON for everything made of parts).
+//! Arguments travel as bytes; their forms are those of Fabric's contract API, see
+//! `argument.rs`.
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use crate::{Failure, Json};
+use crate::argument::Argument;
+use crate::{Failure, Raw};
 
 /// One argument.
 ///
-/// Implemented for text, bytes, booleans, numbers and [`Json`]. Implement it for a type
-/// of your own to accept it in a parameter tuple.
+/// Implemented for whatever deserializes, and for [`Raw`]. Implement it for a type of your
+/// own that does not deserialize to read its argument yourself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of a contract function",
+    label = "cannot be read from an argument",
+    note = "derive `serde::Deserialize` for it, or take `Raw` for bytes"
+)]
 pub trait Parameter: Sized {
     /// Reads `argument`, the `position`th after the function name, counted from 1.
     ///
@@ -29,56 +35,26 @@ pub trait Parameters: Sized {
     fn read_all(arguments: &[Bytes]) -> Result<Self, Failure>;
 }
 
-fn check_count(expected: usize, arguments: &[Bytes]) -> Result<(), Failure> {
+pub(crate) fn check_count(expected: usize, arguments: &[Bytes]) -> Result<(), Failure> {
     if arguments.len() == expected {
         return Ok(());
     }
     Err(Failure::new(format!("Expected {expected} parameters, but {} have been supplied", arguments.len())))
 }
 
-fn text(argument: &Bytes, position: usize) -> Result<&str, Failure> {
-    std::str::from_utf8(argument).map_err(|cause| Failure::new(format!("Parameter {position} is not UTF-8: {cause}")))
-}
-
-impl Parameter for Bytes {
-    fn read(argument: &Bytes, _: usize) -> Result<Self, Failure> {
-        Ok(argument.clone())
-    }
-}
-
-impl Parameter for Vec<u8> {
-    fn read(argument: &Bytes, _: usize) -> Result<Self, Failure> {
-        Ok(argument.to_vec())
-    }
-}
-
-impl Parameter for String {
+impl<T: DeserializeOwned> Parameter for T {
     fn read(argument: &Bytes, position: usize) -> Result<Self, Failure> {
-        text(argument, position).map(str::to_owned)
+        let refused = |cause: String| Failure::new(format!("Parameter {position} {cause}"));
+        let text = std::str::from_utf8(argument).map_err(|cause| refused(format!("is not UTF-8: {cause}")))?;
+        T::deserialize(Argument(text)).map_err(|cause| refused(cause.to_string()))
     }
 }
 
-impl<T: DeserializeOwned> Parameter for Json<T> {
-    fn read(argument: &Bytes, position: usize) -> Result<Self, Failure> {
-        serde_json::from_slice(argument)
-            .map(Json)
-            .map_err(|cause| Failure::new(format!("Parameter {position} is not the expected JSON: {cause}")))
+impl Parameter for Raw {
+    fn read(argument: &Bytes, _: usize) -> Result<Self, Failure> {
+        Ok(Self(argument.clone()))
     }
 }
-
-macro_rules! parsed_parameters {
-    ($($type:ty),+) => {$(
-        impl Parameter for $type {
-            fn read(argument: &Bytes, position: usize) -> Result<Self, Failure> {
-                let text = text(argument, position)?;
-                text.trim().parse().map_err(|cause| {
-                    Failure::new(format!("Parameter {position} is not a {}: {text:?}: {cause}", stringify!($type)))
-                })
-            }
-        }
-    )+};
-}
-parsed_parameters!(bool, u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, f64);
 
 macro_rules! single_parameters {
     ($($type:ty),+) => {$(
@@ -89,13 +65,7 @@ macro_rules! single_parameters {
         }
     )+};
 }
-single_parameters!(Bytes, Vec<u8>, String, bool, u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, f64);
-
-impl<T: DeserializeOwned> Parameters for Json<T> {
-    fn read_all(arguments: &[Bytes]) -> Result<Self, Failure> {
-        <(Self,)>::read_all(arguments).map(|(only,)| only)
-    }
-}
+single_parameters!(Raw, String, bool, u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, f64);
 
 impl Parameters for () {
     fn read_all(arguments: &[Bytes]) -> Result<Self, Failure> {
@@ -157,14 +127,14 @@ mod tests {
     #[test]
     fn a_wrong_argument_is_named_by_its_position() {
         let refused = message(<(String, u8)>::read_all(&arguments(&["a", "300"])));
-        assert!(refused.starts_with("Parameter 2 is not a u8: \"300\""), "{refused}");
+        assert!(refused.starts_with("Parameter 2 is not a u8: \"300\": "), "{refused}");
         let refused = message(String::read_all(&[Bytes::from_static(b"\xff")]));
         assert!(refused.starts_with("Parameter 1 is not UTF-8"), "{refused}");
     }
 
     #[test]
     fn json_and_lists_of_any_length_are_parameters() {
-        let Json(list) = <Json<Vec<u8>> as Parameters>::read_all(&arguments(&["[1,2]"])).unwrap();
+        let (list,): (Vec<u8>,) = Parameters::read_all(&arguments(&["[1,2]"])).unwrap();
         assert_eq!(list, [1, 2]);
         assert_eq!(Vec::<Bytes>::read_all(&arguments(&["a", "b", "c"])).unwrap().len(), 3);
     }

@@ -9,17 +9,29 @@ use crate::Failure;
 /// The status of an answer that endorsers sign.
 const OK: i32 = 200;
 
-/// A value that travels as JSON: as a parameter, a result, or a stored value.
-///
-/// Serialize types whose fields always come in the same order (structs, `BTreeMap`), since
-/// endorsers have to produce the same bytes; a `HashMap` does not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Json<T>(pub T);
+/// Bytes as they are: as an argument, or as a result.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Raw(pub Bytes);
+
+impl From<&str> for Raw {
+    fn from(text: &str) -> Self {
+        Self(Bytes::copy_from_slice(text.as_bytes()))
+    }
+}
 
 /// A result with a form on the wire.
 ///
-/// Text goes as it is, numbers and booleans as their text, `()` as no bytes, [`Json`] as
-/// JSON: the forms of Fabric's contract API.
+/// Implemented for whatever serializes: text goes as it is, numbers and booleans as their
+/// text, `()` and `None` as no bytes, all else as JSON. These are the forms of Fabric's
+/// contract API. [`Raw`] goes as its bytes.
+///
+/// Serialize types whose fields always come in the same order (structs, `BTreeMap`), since
+/// endorsers have to produce the same bytes; a `HashMap` does not.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the result of a contract function",
+    label = "has no form on the wire",
+    note = "derive `serde::Serialize` for it, or return `Raw` for bytes"
+)]
 pub trait IntoPayload {
     /// The bytes for the client.
     ///
@@ -28,37 +40,23 @@ pub trait IntoPayload {
     fn into_payload(self) -> Result<Bytes, Failure>;
 }
 
-macro_rules! bytes_payloads {
-    ($($type:ty),+) => {$(
-        impl IntoPayload for $type {
-            fn into_payload(self) -> Result<Bytes, Failure> {
-                Ok(Bytes::from(self))
-            }
-        }
-    )+};
-}
-bytes_payloads!(Bytes, Vec<u8>, String, &'static str);
-
-macro_rules! text_payloads {
-    ($($type:ty),+) => {$(
-        impl IntoPayload for $type {
-            fn into_payload(self) -> Result<Bytes, Failure> {
-                Ok(Bytes::from(self.to_string()))
-            }
-        }
-    )+};
-}
-text_payloads!(bool, u8, u16, u32, u64, u128, i8, i16, i32, i64, i128, f64);
-
-impl IntoPayload for () {
+impl<T: Serialize> IntoPayload for T {
     fn into_payload(self) -> Result<Bytes, Failure> {
-        Ok(Bytes::new())
+        let mut json = serde_json::to_vec(&self)?;
+        match json.first() {
+            Some(b'"') => return Ok(serde_json::from_slice::<String>(&json)?.into()),
+            Some(b'n') => json.clear(),
+            // A whole number is written without a fraction, whatever its type.
+            Some(b'0'..=b'9' | b'-') if json.ends_with(b".0") => json.truncate(json.len() - 2),
+            _ => {}
+        }
+        Ok(json.into())
     }
 }
 
-impl<T: Serialize> IntoPayload for Json<T> {
+impl IntoPayload for Raw {
     fn into_payload(self) -> Result<Bytes, Failure> {
-        Ok(serde_json::to_vec(&self.0)?.into())
+        Ok(self.0)
     }
 }
 
@@ -94,7 +92,11 @@ mod tests {
         assert_eq!(sent(Ok(false)), "false");
         assert_eq!(sent(Ok(-7i64)), "-7");
         assert_eq!(sent(Ok(())), "");
-        assert_eq!(sent(Ok(Json(BTreeMap::from([("b", 2), ("a", 1)])))), r#"{"a":1,"b":2}"#);
+        assert_eq!(sent(Ok(2.0)), "2");
+        assert_eq!(sent(Ok(None::<u8>)), "");
+        assert_eq!(sent(Ok("say \"hi\"\n")), "say \"hi\"\n");
+        assert_eq!(sent(Ok(BTreeMap::from([("b", 2), ("a", 1)]))), r#"{"a":1,"b":2}"#);
+        assert_eq!(sent(Ok(Raw(Bytes::from_static(b"\xff")))), Bytes::from_static(b"\xff"));
     }
 
     #[test]

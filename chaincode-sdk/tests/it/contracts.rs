@@ -1,0 +1,5 @@
+//! The attributes and derives as authors use them.
+
+mod bank;
+mod contract;
+mod key;
