@@ -6,6 +6,8 @@
 //! [`Transaction`] that comes of it submitted, and its [`Commit`] awaited; each step by
 //! itself, or all with [`Contract::submit`].
 //!
+//! [`StateProof`] stands by itself: it checks what peers prove, without any of them.
+//!
 //! This crate deliberately does not know how connections are secured (the caller makes
 //! the [`tonic::transport::Channel`]), how a peer endorses, or how blocks are stored.
 //! Read next: [`Contract`], then [`Error`].
@@ -44,6 +46,8 @@ mod transaction;
 
 mod chaincode_events;
 
+mod state_proof;
+
 mod connection;
 mod error;
 mod freshness;
@@ -60,10 +64,14 @@ pub use transaction::Transaction;
 pub use chaincode_events::{ChaincodeEvent, ChaincodeEvents, ChaincodeEventsRequest};
 
 pub use error::{CommitError, Error, GatewayError, Step};
+pub use state_proof::{
+    Attestation, NotCounted, StateContent, StateProof, StateProofError, Voucher, Vouchers, majority,
+};
+
 pub use freshness::{Freshness, SystemFreshness};
 pub use signer::{SignFailure, Signer};
 
 pub use bytes::Bytes;
-pub use ripstop_msp::SigningIdentity;
+pub use ripstop_msp::{Msp, SigningIdentity};
 pub use ripstop_proto::gateway::ErrorDetail;
 pub use ripstop_proto::protos::TxValidationCode;
