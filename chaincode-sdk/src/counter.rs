@@ -187,10 +187,18 @@ impl<A: Amount> Counter<A> {
     /// # Errors
     /// When a row is none of such a counter, the sum overflows, or the peer refuses.
     pub async fn value(&self, view: &View) -> Result<A, CounterError> {
+        Ok(self.sum(view).await?.unwrap_or(A::ZERO))
+    }
+
+    /// As [`Counter::value`], but `None` for a counter without rows.
+    ///
+    /// # Errors
+    /// As [`Counter::value`].
+    pub async fn sum(&self, view: &View) -> Result<Option<A>, CounterError> {
         let mut rows = self.open(view).await?;
-        let mut sum = A::ZERO;
+        let mut sum = None;
         while let Some(row) = rows.next().await? {
-            sum = self.fold(sum, &row.key)?;
+            sum = Some(self.fold(sum.unwrap_or(A::ZERO), &row.key)?);
         }
         Ok(sum)
     }
@@ -255,6 +263,24 @@ impl<A: Amount> Counter<A> {
             self.add(stub, pruned.sum).await?;
         }
         Ok(pruned)
+    }
+
+    /// Replaces all rows by one of their sum. Records the range of all rows: a concurrent
+    /// add makes it invalid, so prefer [`Counter::prune`].
+    ///
+    /// # Errors
+    /// As [`Counter::value`].
+    pub async fn prune_all(&self, stub: &Stub) -> Result<Pruned<A>, CounterError> {
+        let rows = self.rows(stub, usize::MAX).await?;
+        let mut sum = A::ZERO;
+        for row in &rows {
+            sum = self.fold(sum, row)?;
+            stub.delete_state(row).await?;
+        }
+        if !rows.is_empty() {
+            self.add(stub, sum).await?;
+        }
+        Ok(Pruned { rows: rows.len(), sum })
     }
 
     /// Deletes all rows, and returns how many they were. Records the range of all rows:

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod basic;
+mod counter;
 
 #[path = "../../../tests/it/scripted_peer.rs"]
 mod scripted_peer;
