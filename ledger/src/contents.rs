@@ -57,6 +57,12 @@ pub(crate) fn open_entries_with_losers(block: &Block, codes: &[TxValidationCode]
     })
 }
 
+/// Opens all entries as if each were valid.
+pub(crate) fn open_all_entries(block: &Block) -> Vec<Entry> {
+    let count = block.data.as_ref().map_or(0, |data| data.data.len());
+    open_entries(block, &vec![TxValidationCode::Valid; count])
+}
+
 fn open_all(
     block: &Block,
     codes: &[TxValidationCode],

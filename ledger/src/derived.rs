@@ -14,6 +14,7 @@
 //!                      transactions, and only of the newest blocks
 //! 'k' namespace        empty: some key of the namespace, hashed ones included, has had metadata
 //! 'd' …                state, see `state`
+//! 'v'                  see `divergence`
 //! ```
 //! Plain integers are big-endian, OPV is the order-preserving varint. Everything of one
 //! block, its savepoint included, is one batch. Batches are not synced one by one, and a

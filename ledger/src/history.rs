@@ -27,7 +27,7 @@ use crate::error::LedgerError;
 use crate::store::{Cursor, Snapshot, StoreError};
 use crate::version::Version;
 
-const PREFIX: u8 = b'w';
+pub(crate) const PREFIX: u8 = b'w';
 
 /// A walk over the writes of one key, newest first.
 pub struct History {
@@ -110,7 +110,7 @@ pub(crate) fn keys(number: u64, entries: &[Entry], codes: &[TxValidationCode]) -
     keys
 }
 
-fn entry_key(namespace: &str, key: &str, position: Version) -> Vec<u8> {
+pub(crate) fn entry_key(namespace: &str, key: &str, position: Version) -> Vec<u8> {
     let mut bytes = prefix_of(namespace, key);
     let ascending = bytes.len();
     write_order_preserving(&mut bytes, position.block_number);

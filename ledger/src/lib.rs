@@ -32,6 +32,7 @@ mod mvcc;
 mod range_read;
 mod updates;
 
+mod divergence;
 mod roots;
 mod state_proof;
 mod trie_records;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use ripstop_proto::block;
 use ripstop_proto::ripstop::v1::BlockRoots;
-use ripstop_trie::{Hash, Node, Proof, StateLeaf, keccak256, state_path, verify};
+use ripstop_trie::{EMPTY_ROOT, Hash, Node, Path, Proof, StateLeaf, keccak256, state_path, verify};
 
 use crate::error::LedgerError;
 use crate::ledger::Ledger;
@@ -131,6 +131,17 @@ impl Ledger {
             return Err(ProofError::NotThere { height: number.saturating_add(1), newest });
         }
         Ok(self.roots.as_ref().ok_or(ProofError::NoTrie)?.lock().trie().branch_at(number, prefix)?)
+    }
+
+    /// The root that this ledger's state trie has after block `number`, one of the newest 129.
+    /// The block's own differs where the state was altered since, or built again.
+    ///
+    /// # Errors
+    /// See [`ProofError`].
+    pub fn state_root(&self, number: u64) -> Result<Hash, ProofError> {
+        let trie = self.roots.as_ref().ok_or(ProofError::NoTrie)?;
+        let proof = trie.lock().trie().prove_at(number, &Path::default())?;
+        Ok(proof.nodes.first().map_or(EMPTY_ROOT, |root| keccak256(root)))
     }
 
     /// The content with the version and the hashes of `leaf`.

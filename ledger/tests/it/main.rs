@@ -10,6 +10,8 @@ mod blocks_that_stop_fabric;
 mod crashes;
 #[cfg(feature = "leveldb")]
 mod damaged_store;
+#[cfg(feature = "leveldb")]
+mod divergence;
 mod endorsed_again;
 mod exchange;
 mod explanations;

@@ -207,11 +207,16 @@ fn a_trie_that_is_gone_or_damaged_is_made_anew_and_a_trie_over_an_altered_value_
         key => is_record(key).then_some(None),
     });
     let ledger = Ledger::open(folder.path(), Options::default()).unwrap();
+    assert_ne!(ledger.state_root(2).unwrap()[..], roots_of(&ledger, 2).state_root);
     commit(&ledger, &[sets().write("d", "1")]);
+    let altered = ledger.state_root(2).unwrap();
+    assert_eq!(ledger.state_root(3).unwrap()[..], roots_of(&ledger, 3).state_root);
     let honest = new_ledger();
     for transactions in [sets().write("a", "1").write("b", "1"), sets().write("c", "1"), sets().write("d", "1")] {
         commit(&honest, &[transactions]);
     }
+    assert_ne!(altered, honest.state_root(2).unwrap());
+    assert_eq!(honest.state_root(2).unwrap()[..], roots_of(&honest, 2).state_root);
     assert_eq!(roots_of(&ledger, 2), roots_of(&honest, 2));
     assert_ne!(roots_of(&ledger, 3).state_root, roots_of(&honest, 3).state_root);
 }
