@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use ripstop_channel::{ChannelConfig, LiveConfig};
 use ripstop_ledger::{Ledger, LedgerError, Options};
 use ripstop_proto::block;
@@ -16,6 +16,8 @@ use ripstop_proto::common::Block;
 use tokio::sync::watch;
 
 use crate::commits::Commits;
+use crate::divergence::Finding;
+use crate::exchange::KnownPeers;
 
 /// One channel that this peer has joined.
 pub struct Channel {
@@ -23,6 +25,8 @@ pub struct Channel {
     config_sequences: watch::Sender<u64>,
     ledger: Arc<Ledger>,
     commits: Commits,
+    peers: Mutex<KnownPeers>,
+    finding: Finding,
 }
 
 /// Starts what runs for a channel, once per channel.
@@ -92,7 +96,7 @@ impl Channel {
         let channel_id = config.channel_id().to_owned();
         let ledger = Ledger::create(folder, &channel_id, genesis, options)
             .map_err(|cause| ChannelError::Ledger { channel_id, cause })?;
-        Ok(Arc::new(Self::new(config, ledger)))
+        Ok(Arc::new(Self::new(config, ledger)?))
     }
 
     /// Opens the channel whose ledger is in `folder`. Nothing runs for it yet.
@@ -103,18 +107,22 @@ impl Channel {
         let ledger = Ledger::open(folder, options)
             .map_err(|cause| ChannelError::Ledger { channel_id: channel_id.to_owned(), cause })?;
         let config = ChannelConfig::from_block(&newest_config(&ledger)?)?;
-        Ok(Arc::new(Self::new(config, ledger)))
+        Ok(Arc::new(Self::new(config, ledger)?))
     }
 
-    fn new(config: ChannelConfig, ledger: Ledger) -> Self {
+    fn new(config: ChannelConfig, ledger: Ledger) -> Result<Self, ChannelError> {
+        let finding = Finding::of(&ledger)
+            .map_err(|cause| ChannelError::Ledger { channel_id: ledger.channel_id().to_owned(), cause })?;
         metrics::gauge!("ledger_blockchain_height", "channel" => ledger.channel_id().to_owned())
             .set(ledger.height() as f64);
-        Self {
+        Ok(Self {
             config_sequences: watch::Sender::new(config.sequence()),
             live_config: LiveConfig::new(config),
             ledger: Arc::new(ledger),
             commits: Commits::new(),
-        }
+            peers: Mutex::default(),
+            finding,
+        })
     }
 
     /// The channel's id.
@@ -147,6 +155,16 @@ impl Channel {
     /// Who waits for which transaction.
     pub fn commits(&self) -> &Commits {
         &self.commits
+    }
+
+    /// The other peers that made themselves known. Held for a moment only.
+    pub fn peers(&self) -> MutexGuard<'_, KnownPeers> {
+        self.peers.lock()
+    }
+
+    /// Whether this peer's state was found to be another than most organizations have.
+    pub fn finding(&self) -> &Finding {
+        &self.finding
     }
 }
 

@@ -30,6 +30,7 @@ use self::simulation::Simulation;
 use crate::chaincode::host::Host;
 use crate::channel::{Channel, Channels};
 use crate::cscc::Cscc;
+use crate::divergence::Finding;
 use crate::lifecycle;
 use crate::lifecycle::contract::LifecycleContract;
 use crate::lifecycle::invocable::Invocables;
@@ -139,6 +140,7 @@ impl Endorser {
     }
 
     async fn answer(&self, admitted: &Arc<Admitted>) -> Result<ProposalResponse, String> {
+        refuse_where_diverged(admitted)?;
         let executed = match (&admitted.channel, admitted.chaincode()) {
             (Some(channel), lifecycle::NAMESPACE) => self.run_lifecycle(admitted, channel)?,
             (_, name) if is_system_chaincode(name) => self.run_system(admitted).await,
@@ -170,6 +172,14 @@ impl Endorser {
         let response = response.unwrap_or_else(|_| refused("the peer is shutting down".to_owned()));
         Executed { response, event: None, results: Bytes::new(), interest: None, version: SYSTEM_VERSION.to_owned() }
     }
+}
+
+/// Nothing is run on a state that most organizations do not have. What reads blocks and
+/// nothing else goes on.
+fn refuse_where_diverged(admitted: &Admitted) -> Result<(), String> {
+    let reads_blocks = matches!(admitted.chaincode(), "cscc" | "qscc");
+    let finding = admitted.channel.as_ref().filter(|_| !reads_blocks).map(|channel| channel.finding());
+    finding.and_then(Finding::refusal).map_or(Ok(()), Err)
 }
 
 fn executed(response: Response, simulation: SimulationResult, version: &str) -> Result<Executed, String> {

@@ -16,6 +16,9 @@ pub mod channel;
 
 pub mod gateway;
 
+pub mod divergence;
+pub mod exchange;
+
 pub mod endorser;
 
 pub mod chaincode;

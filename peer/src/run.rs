@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use parking_lot::Mutex;
 use ripstop_ledger::Options;
@@ -30,6 +31,7 @@ use crate::committer::{self, CommitterError};
 use crate::deliver::DeliverService;
 use crate::deliver_client::{Backoff, Caller, DeliverClient};
 use crate::endorser::Endorser;
+use crate::exchange::PeerExchange;
 use crate::explanations::Explanations;
 use crate::gateway::{Gateway, LocalPeer, Timeouts};
 use crate::proofs::Proofs;
@@ -111,6 +113,7 @@ async fn run_until(
         "serving"
     );
     tasks.spawn(peer.gateway.clone().keep_probing(stop.clone()));
+    tasks.spawn(peer.exchange.clone().run(stop.clone()));
     let routes = peer.routes(settings, stop).await;
     tokio::select! {
         served = listener.serve(routes, stop.clone()) => Ok(served?),
@@ -120,8 +123,14 @@ async fn run_until(
 }
 
 /// What the health service says is served.
-const SERVICES: [&str; 5] =
-    ["protos.Endorser", "protos.Deliver", "gateway.Gateway", "ripstop.v1.Explanations", "ripstop.v1.Proofs"];
+const SERVICES: [&str; 6] = [
+    "protos.Endorser",
+    "protos.Deliver",
+    "gateway.Gateway",
+    "ripstop.v1.Explanations",
+    "ripstop.v1.Proofs",
+    "ripstop.v1.Peers",
+];
 
 /// The parts of a peer.
 struct Peer {
@@ -129,6 +138,7 @@ struct Peer {
     endorser: Arc<Endorser>,
     gateway: Gateway,
     proofs: Arc<Proofs>,
+    exchange: PeerExchange,
     health: HealthChecks,
 }
 
@@ -178,15 +188,24 @@ impl Peer {
         let endorser = Arc::new(Endorser::new(
             Arc::clone(&channels),
             local_msp,
-            identity,
+            Arc::clone(&identity),
             Arc::new(host),
             settings.peer.authentication_time_window,
         ));
         let local = LocalPeer { address: node.advertise.clone(), msp_id: node.msp_id.clone() };
         let timeouts =
             Timeouts { endorsement: settings.peer.endorsement_timeout, broadcast: settings.peer.broadcast_timeout };
+        let exchange = PeerExchange::new(
+            local.clone(),
+            Arc::clone(&channels),
+            Arc::clone(endorser.invocables()),
+            identity,
+            dialer.clone(),
+            settings.peer.bootstrap_peers.clone(),
+            SystemTime::now(),
+        );
         let gateway = Gateway::new(local, Arc::clone(&channels), Arc::clone(&endorser), dialer, timeouts);
-        Ok(Self { channels, endorser, gateway, proofs, health })
+        Ok(Self { channels, endorser, gateway, proofs, exchange, health })
     }
 
     /// Every service of the one gRPC listener.
@@ -212,7 +231,7 @@ impl Peer {
             serving.set(service, true).await;
         }
         let routes = Routes::new(endorser).add_service(gateway).add_service(deliver);
-        routes.add_service(explanations).add_service(proofs).add_service(health)
+        routes.add_service(explanations).add_service(proofs).add_service(self.exchange.service()).add_service(health)
     }
 }
 

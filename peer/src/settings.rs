@@ -42,6 +42,9 @@ pub struct PeerTable {
     /// Longest wait after every orderer of a channel failed.
     #[serde(deserialize_with = "duration::deserialize")]
     pub deliver_retry_most: Duration,
+    /// Peers, as `host:port`, that are called beside the channels' anchor peers to get to know
+    /// others.
+    pub bootstrap_peers: Vec<String>,
     /// Blocks that may wait for the committer, per channel.
     pub delivered_blocks_max: usize,
 }
@@ -56,6 +59,7 @@ impl Default for PeerTable {
             authentication_time_window: Duration::from_secs(15 * 60),
             deliver_retry_least: Duration::from_millis(50),
             deliver_retry_most: Duration::from_secs(1),
+            bootstrap_peers: Vec::new(),
             delivered_blocks_max: 8,
         }
     }

@@ -8,6 +8,7 @@ mod blocks;
 mod command_line;
 mod contract;
 mod control;
+mod divergence;
 mod environment;
 mod failing_disk;
 mod faults;

@@ -23,7 +23,7 @@ use ripstop_proto::protos::{
 use ripstop_proto::transaction;
 use tonic::{Code, Status};
 
-use super::peers::{self, ChannelPeer};
+use super::peers::{self, ChannelPeer, Fitness};
 use super::plan;
 use super::{Gateway, failure};
 use crate::channel::Channel;
@@ -49,7 +49,7 @@ impl Gateway {
         let config = channel.config();
         let mut attempt = 1;
         let (response_payload, endorsements) = loop {
-            let mut collection = Collection::new(self, &config, signed.clone());
+            let mut collection = Collection::new(self, &channel, &config, signed.clone(), &proposal);
             let collected = if request.endorsing_organizations.is_empty() {
                 collection.collect_by_policy(&channel, &proposal).await
             } else {
@@ -76,7 +76,7 @@ struct Collection<'a> {
     /// Peers not asked yet, by organization, in the order to ask them.
     unasked: BTreeMap<String, VecDeque<ChannelPeer>>,
     available: Layout,
-    /// Those of `available` that are not known to be down.
+    /// Those of `available` that are not known to be down or without the chaincode.
     reachable: Layout,
     response_payload: Option<Bytes>,
     endorsements: BTreeMap<String, Vec<Endorsement>>,
@@ -86,10 +86,17 @@ struct Collection<'a> {
 }
 
 impl<'a> Collection<'a> {
-    fn new(gateway: &'a Gateway, config: &'a ChannelConfig, proposal: SignedProposal) -> Self {
-        let channel_peers = gateway.endorsers.in_order(config);
+    fn new(
+        gateway: &'a Gateway,
+        channel: &Channel,
+        config: &'a ChannelConfig,
+        signed: SignedProposal,
+        proposal: &OpenProposal,
+    ) -> Self {
+        let channel_peers = gateway.endorsers.in_order(channel, &proposal.chaincode_name);
         let available = peers::counts(&channel_peers);
-        let reachable = peers::counts(channel_peers.iter().filter(|peer| !gateway.endorsers.is_down(peer)));
+        let is_reachable = |peer: &&ChannelPeer| peer.fitness <= Fitness::Behind && !gateway.endorsers.is_down(peer);
+        let reachable = peers::counts(channel_peers.iter().filter(is_reachable));
         let mut unasked: BTreeMap<String, VecDeque<ChannelPeer>> = BTreeMap::new();
         for peer in channel_peers {
             unasked.entry(peer.msp_id.clone()).or_default().push_back(peer);
@@ -97,7 +104,7 @@ impl<'a> Collection<'a> {
         Self {
             gateway,
             config,
-            proposal,
+            proposal: signed,
             unasked,
             available,
             reachable,
@@ -124,7 +131,7 @@ impl<'a> Collection<'a> {
     async fn collect_by_policy(&mut self, channel: &Channel, proposal: &OpenProposal) -> Result<(), Status> {
         let transient = !proposal.payload.transient_map.is_empty();
         let own = self.gateway.endorsers.local.msp_id.clone();
-        let interest = self.first_endorsement(&own).await?.interest.unwrap_or_default();
+        let interest = self.first_endorsement(&own, transient).await?.interest.unwrap_or_default();
         let policies = policies(channel, self.config, &interest, &proposal.spec_chaincode_name)?;
         let mut layouts = layout::all_of(&policies);
         // Layouts that are as good as each other share the load.
@@ -150,8 +157,15 @@ impl<'a> Collection<'a> {
         self.complete(&allowed).await
     }
 
-    async fn first_endorsement(&mut self, own: &str) -> Result<ProposalResponse, Status> {
-        while let Some(peer) = self.unasked.get_mut(own).and_then(VecDeque::pop_front) {
+    /// Of a peer of our own organization; of any where all of them diverged, unless transient
+    /// data must not leave the organization.
+    async fn first_endorsement(&mut self, own: &str, transient: bool) -> Result<ProposalResponse, Status> {
+        let anybody = !transient && !self.unasked.contains_key(own);
+        let mut next = || match anybody {
+            true => self.unasked.values_mut().find_map(VecDeque::pop_front),
+            false => self.unasked.get_mut(own).and_then(VecDeque::pop_front),
+        };
+        while let Some(peer) = next() {
             let answer = self.gateway.endorsers.process(self.config, &peer, self.proposal.clone()).await;
             match answer {
                 Ok(response) => {

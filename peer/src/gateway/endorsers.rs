@@ -19,6 +19,7 @@ use super::failure::{Answer, Failure, judge};
 use super::peers::{ChannelPeer, LocalPeer, channel_peers};
 use super::probe::Known;
 use super::standing::{Call, Condition, Outcome, Standing};
+use crate::channel::Channel;
 use crate::endorser::Endorser;
 
 /// After so long without an answer it is tried whether the peer can be reached at all.
@@ -44,11 +45,13 @@ impl Endorsers {
     }
 
     /// The peers of a channel in the order to ask them: this one, those of its organization,
-    /// the others, and last those that failed or are down.
-    pub(super) fn in_order(&self, config: &ChannelConfig) -> Vec<ChannelPeer> {
-        let mut peers = channel_peers(config, &self.local);
-        let group = |peer: &ChannelPeer| (!peer.local, peer.msp_id != self.local.msp_id);
-        self.standing.lock().sort(&mut peers, Instant::now(), |peer| &peer.address, group);
+    /// the others; then those that by their own word are less fit to run `chaincode`, and last
+    /// those that failed or are down.
+    pub(super) fn in_order(&self, channel: &Channel, chaincode: &str) -> Vec<ChannelPeer> {
+        let now = Instant::now();
+        let mut peers = channel_peers(channel, &self.local, chaincode, now);
+        let group = |peer: &ChannelPeer| (peer.fitness, !peer.local, peer.msp_id != self.local.msp_id);
+        self.standing.lock().sort(&mut peers, now, |peer| &peer.address, group);
         peers
     }
 
@@ -92,10 +95,11 @@ impl Endorsers {
         judged
     }
 
-    /// The other peers that a channel's configuration names.
-    pub(super) fn known(&self, config: &ChannelConfig) -> Known {
-        let others = channel_peers(config, &self.local).into_iter().filter(|peer| !peer.local);
-        others.map(|peer| (peer.address, tls_roots(config, &peer.msp_id))).collect()
+    /// The other peers of a channel.
+    pub(super) fn known(&self, channel: &Channel) -> Known {
+        let config = channel.config();
+        let others = channel_peers(channel, &self.local, "", Instant::now()).into_iter().filter(|peer| !peer.local);
+        others.map(|peer| (peer.address, tls_roots(&config, &peer.msp_id))).collect()
     }
 
     /// Tries once to reach each peer that is down. The connection is kept for calls.

@@ -28,7 +28,9 @@ impl Gateway {
         let config = channel.config();
         let mut details = Vec::new();
         let mut last_code = Code::Unavailable;
-        for peer in candidates(self.endorsers.in_order(&config), &proposal, &request.target_organizations)? {
+        let peers = self.endorsers.in_order(&channel, &proposal.chaincode_name);
+        let own = &self.endorsers.local.msp_id;
+        for peer in candidates(peers, own, &proposal, &request.target_organizations)? {
             match self.endorsers.process(&config, &peer, signed.clone()).await {
                 Ok(response) => return Ok(EvaluateResponse { result: Some(result(response)?) }),
                 Err(failed) => {
@@ -52,10 +54,10 @@ fn unpack_failed(cause: impl std::fmt::Display) -> Status {
 /// Transient data stays with the organizations the client named, or with our own.
 fn candidates(
     peers: Vec<ChannelPeer>,
+    own: &str,
     proposal: &OpenProposal,
     targets: &[String],
 ) -> Result<Vec<ChannelPeer>, Status> {
-    let own = peers.iter().find(|peer| peer.local).map(|peer| peer.msp_id.clone()).unwrap_or_default();
     let transient = !proposal.payload.transient_map.is_empty();
     let wanted = |peer: &ChannelPeer| match (targets, transient) {
         ([], false) => true,

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ripstop_channel::ChannelConfig;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::Gateway;
+use crate::channel::Channel;
 
 /// A node that returned is in use again after this and the time to connect to it.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// TLS root certificates by advertised address: every node that a configuration names.
+/// TLS root certificates by advertised address: every node that is to be reached.
 pub(super) type Known = BTreeMap<String, Vec<Vec<u8>>>;
 
 impl Gateway {
@@ -33,13 +33,9 @@ impl Gateway {
 
     async fn probe(&self) {
         let channels = self.channels.ids().into_iter().filter_map(|id| self.channels.get(&id));
-        let configs: Vec<_> = channels.map(|channel| channel.config()).collect();
-        let peers = known(&configs, |config| self.endorsers.known(config));
-        let orderers = known(&configs, |config| self.orderers.known(config));
+        let channels: Vec<Arc<Channel>> = channels.collect();
+        let peers = channels.iter().flat_map(|channel| self.endorsers.known(channel)).collect();
+        let orderers = channels.iter().flat_map(|channel| self.orderers.known(&channel.config())).collect();
         tokio::join!(self.endorsers.probe(&peers), self.orderers.probe(&orderers));
     }
-}
-
-fn known(configs: &[Arc<ChannelConfig>], of_channel: impl Fn(&ChannelConfig) -> Known) -> Known {
-    configs.iter().flat_map(|config| of_channel(config)).collect()
 }

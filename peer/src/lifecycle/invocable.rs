@@ -30,6 +30,19 @@ pub struct Invocable {
     pub package_id: String,
 }
 
+/// A chaincode that is defined on a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defined {
+    /// Its name.
+    pub name: String,
+    /// The committed version.
+    pub version: String,
+    /// The committed sequence.
+    pub sequence: i64,
+    /// Whether it can be called on this peer.
+    pub runs_here: bool,
+}
+
 /// Why a chaincode cannot be called on this peer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotInvocable {
@@ -156,6 +169,26 @@ impl Invocables {
         }
         let hash = approvals.hash(&field_key(SOURCES, &name, "PackageID"))?;
         Ok(hash.and_then(|hash| self.installed.by_approval_hash(&hash)).map(|package| package.package_id))
+    }
+
+    /// The chaincodes that are defined on a channel, whether or not they run on this peer.
+    ///
+    /// # Errors
+    /// When state cannot be read.
+    pub fn defined(&self, channel_id: &str, view: &StateView) -> Result<Vec<Defined>, LifecycleError> {
+        let prefix = metadata_key(DEFINITIONS, "");
+        let mut found = Vec::new();
+        for entry in view.range(NAMESPACE, &prefix, &format!("{prefix}\u{7f}")) {
+            let (key, _) = entry.map_err(ledger)?;
+            let name = key[prefix.len()..].to_owned();
+            if let Ok(invocable) = self.at(channel_id, &name, view) {
+                let (version, sequence) = (invocable.version.clone(), invocable.sequence);
+                found.push(Defined { name, version, sequence, runs_here: true });
+            } else if let Some(Definition { version, sequence, .. }) = committed(view, &name)? {
+                found.push(Defined { name, version, sequence, runs_here: false });
+            }
+        }
+        Ok(found)
     }
 
     /// The chaincodes of a channel that run on this peer: name, version, package id.
