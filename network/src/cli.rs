@@ -134,6 +134,16 @@ pub(crate) enum Command {
         #[command(flatten)]
         json: Json,
     },
+    /// Print what a key holds, and prove it.
+    #[command(
+        after_help = "Examples:\n  ripstop state basic asset1\n  ripstop state basic asset1 --at 6\n  ripstop state basic asset1 --prove > asset1.json"
+    )]
+    State(State),
+    /// Check a file that `state --prove` wrote; needs no network.
+    #[command(
+        after_help = "Example: ripstop verify-proof asset1.json --orgs 2 \\\n  --msp organizations/peerOrganizations/org1.example.com/msp \\\n  --msp organizations/peerOrganizations/org2.example.com/msp"
+    )]
+    VerifyProof(VerifyProof),
     /// Submit a transaction and wait until it is committed.
     #[command(after_help = "Example: ripstop submit basic CreateAsset asset7 green 10 Ada 500 --as User1@org2")]
     Submit(Call),
@@ -357,6 +367,38 @@ pub(crate) struct Source {
     /// HOST:PORT of the chaincode's service.
     #[arg(long, value_parser = address)]
     pub(crate) address: String,
+}
+
+/// One key of the state.
+#[derive(Debug, Args)]
+pub(crate) struct State {
+    /// A chaincode, or '' for the channel's configuration.
+    pub(crate) namespace: String,
+    /// The key.
+    pub(crate) key: String,
+    /// After how many blocks; the newest by default, the last 128 can be asked for.
+    #[arg(long, value_name = "HEIGHT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) at: Option<u64>,
+    /// Print a proof file, signed by all peers that can be reached.
+    #[arg(long)]
+    pub(crate) prove: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// A proof, and whom to trust.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyProof {
+    /// The proof.
+    pub(crate) file: PathBuf,
+    /// MSP folders of trusted organizations; only their authorities count.
+    #[arg(long, value_name = "DIR", required = true, num_args = 1..)]
+    pub(crate) msp: Vec<PathBuf>,
+    /// How many of them must have signed; more than half by default.
+    #[arg(long, value_name = "N")]
+    pub(crate) orgs: Option<std::num::NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 /// One call of a chaincode.

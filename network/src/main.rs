@@ -45,9 +45,11 @@ mod invoke;
 mod ledger;
 mod logs;
 mod reset;
+mod state;
 mod status;
 mod table;
 mod up;
+mod verify_proof;
 mod why;
 
 use std::process::ExitCode;
@@ -132,6 +134,8 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tx { tx_id, json } => blocks::transaction(&folder, &target, &tx_id, json.json).await?,
         Command::Completions { shell } => completions(shell)?,
         Command::Why { tx_id, json } => return why::why(&folder, &target, &tx_id, json.json).await,
+        Command::State(key) => state::state(&folder, &target, &key).await?,
+        Command::VerifyProof(proof) => verify_proof::verify_proof(&proof)?,
         Command::Submit(call) => return invoke::submit(&folder, &target, &call).await,
         Command::Query(call) => invoke::query(&folder, &target, &call).await?,
         Command::Orderer(_) | Command::Peer(_) | Command::Sample { .. } | Command::Ledger(_) => {

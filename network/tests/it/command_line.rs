@@ -144,6 +144,11 @@ fn wrong_usage_is_told_in_one_line_and_ends_with_2() {
         "network down now",
         "channel",
         "channel list all",
+        "state basic",
+        "state basic asset1 --at 0",
+        "verify-proof proof.json",
+        "verify-proof proof.json --msp nowhere",
+        "verify-proof proof.json --msp nowhere --orgs 0",
         "channel info",
         "chaincode package --name a --version 1 --address nowhere",
         "chaincode deploy --name a",
@@ -176,7 +181,7 @@ fn completions_name_every_command_for_every_shell() {
         let output = Command::new(RIPSTOP).args(["completions", shell]).output().unwrap();
         assert!(output.status.success());
         let script = text(&output.stdout);
-        for command in ["network", "decode", "completions", "--max-message-count"] {
+        for command in ["network", "decode", "state", "verify-proof", "--prove", "completions", "--max-message-count"] {
             assert!(script.contains(command.trim_start_matches('-')), "{command} is not in the script for {shell}");
         }
     }

@@ -18,4 +18,5 @@ mod network;
 mod node_sdk;
 mod refusals;
 mod same_on_every_peer;
+mod state_proofs;
 mod why;

@@ -9,15 +9,19 @@ use crate::network::{Network, repository, text};
 /// Every organization has to endorse.
 const BOTH: &str = "AND('Org1MSP.peer','Org2MSP.peer')";
 
-fn interop() -> PathBuf {
+pub(crate) fn interop() -> PathBuf {
     repository().join("interop/node")
 }
 
-/// Installs the packages once; several tests may ask at the same time.
-fn install_packages() {
+/// Installs the packages once, and again when others are asked for; several tests may ask at
+/// the same time.
+pub(crate) fn install_packages() {
     static INSTALLED: std::sync::Once = std::sync::Once::new();
     INSTALLED.call_once(|| {
-        if interop().join("node_modules").exists() {
+        let changed = |file: &str| std::fs::metadata(interop().join(file)).and_then(|file| file.modified()).ok();
+        // npm writes its own lock when it is done.
+        let installed = changed("node_modules/.package-lock.json");
+        if installed.is_some() && installed >= changed("package-lock.json") {
             return;
         }
         let output = Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(interop()).output();
