@@ -27,7 +27,7 @@ pub(super) struct Others<'a> {
     connections: HashMap<String, Connection>,
 }
 
-/// An orderer that has a block which the followed one has not sent.
+/// An orderer that has a block which the followed one has not sent, or is as far and lives.
 #[derive(Debug)]
 pub(super) struct Ahead {
     pub(super) endpoint: Endpoint,
@@ -40,15 +40,17 @@ impl<'a> Others<'a> {
     }
 
     /// Waits until one of them has had block `next_number` for as long as the followed
-    /// orderer may be silent, or has it while that one does not answer at all. Begin again
-    /// at each block.
+    /// orderer may be silent, or until that one does not even answer. Begin again at each
+    /// block.
     pub(super) async fn ahead_of(&mut self, next_number: u64) -> Ahead {
-        let silence_max = self.client.silence_max;
+        let (followed, silence_max) = (self.followed, self.client.silence_max);
         loop {
             tokio::time::sleep(silence_max / 2).await;
-            if let Some(ahead) = self.first_ahead_of(next_number).await {
-                let followed = self.followed;
-                if self.newest_in_time(followed).await.is_some() {
+            let lives = self.newest_in_time(followed).await.is_some();
+            // Any that is as far as we are does better than one that has stopped.
+            let wanted = if lives { next_number } else { next_number.saturating_sub(1) };
+            if let Some(ahead) = self.first_with(wanted).await {
+                if lives {
                     // The block may be on its way to us.
                     tokio::time::sleep(silence_max).await;
                 }
@@ -57,13 +59,13 @@ impl<'a> Others<'a> {
         }
     }
 
-    async fn first_ahead_of(&mut self, next_number: u64) -> Option<Ahead> {
+    async fn first_with(&mut self, number: u64) -> Option<Ahead> {
         for endpoint in endpoints(&self.client.channel.config()) {
             if endpoint == *self.followed {
                 continue;
             }
             if let Some(newest) = self.newest_in_time(&endpoint).await
-                && newest >= next_number
+                && newest >= number
             {
                 return Some(Ahead { endpoint, newest });
             }
