@@ -106,16 +106,16 @@ impl StateProof {
     /// a signature counts for the first MSP whose authorities issued the signer's certificate,
     /// with the role peer. That certificate may have expired since.
     ///
-    /// ```no_run
+    /// ```
     /// use std::num::NonZeroUsize;
     ///
     /// use ripstop_client::{Msp, StateProof};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let proof = StateProof::from_json(&std::fs::read("proof.json")?)?;
+    /// let proof = StateProof::from_json(&std::fs::read("testdata/state_proof/proof.json")?)?;
     /// let organizations = [
-    ///     Msp::from_folder("Org1MSP", "org1/msp")?,
-    ///     Msp::from_folder("Org2MSP", "org2/msp")?,
+    ///     Msp::from_folder("Org1MSP", "testdata/state_proof/org1/msp")?,
+    ///     Msp::from_folder("Org2MSP", "testdata/state_proof/org2/msp")?,
     /// ];
     /// let vouchers = proof.verify(&organizations, NonZeroUsize::try_from(2)?)?;
     /// assert_eq!(vouchers.counted[1].msp_id, "Org2MSP");
