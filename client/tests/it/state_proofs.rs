@@ -61,7 +61,7 @@ fn proof(key: &str, signers: &[&SigningIdentity]) -> StateProof {
     let keys: Vec<String> = (0..20).map(|number| format!("key{number}")).collect();
     let of = |key: &str| {
         let number: u64 = key.strip_prefix("key")?.parse().ok().filter(|number| *number < 20)?;
-        let metadata = (number % 2 == 0).then(|| Bytes::from_static(b"metadata"));
+        let metadata = number.is_multiple_of(2).then(|| Bytes::from_static(b"metadata"));
         Some(StateContent { block_number: 7, tx_index: number, value: format!("value of {key}").into(), metadata })
     };
     let leaf = |key: &String| {
